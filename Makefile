@@ -108,7 +108,7 @@ bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Compare the tracking server wit
 programs:
 	@scripts/ensure-programs
 
-bench: $(VENV)/.runtime $(PEERS)/.peers $(MLSERVER)/.peers ## Compare the service with its peers (ARGS=--quick to try it).
+bench: $(VENV)/.runtime programs $(PEERS)/.peers $(MLSERVER)/.peers ## Compare the service with its peers (ARGS=--quick to try it).
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python --mlserver $(MLSERVER)/bin/python $(ARGS)
 
 bench-load: $(VENV)/.runtime ## Put a mixed load on one container for ten minutes.

@@ -87,6 +87,7 @@ def beside_undeclared(
 
 def over_grpc(server: Server, seconds: float) -> dict[str, float]:
     """Call with one record and with a thousand."""
+    from benchmarks.grpc_load import call_rate  # it needs an extra
     from mistk_service.doors.grpc import open_inference_pb2 as pb
 
     found = {}
@@ -94,10 +95,7 @@ def over_grpc(server: Server, seconds: float) -> dict[str, float]:
         request = pb.ModelInferRequest(model_name="undeclared")
         request.inputs.add(name="pixels", datatype="FP32", shape=[records, 64])
         request.raw_input_contents.append(_values((records, 64)).tobytes())
-        arguments = [str(each) for each in (server.grpc_port, _CALLS, seconds)]
-        command = [sys.executable, "-m", "benchmarks.grpc_client", *arguments]
-        done = subprocess.run(command, input=request.SerializeToString(), stdout=subprocess.PIPE, check=True)
-        found[f"grpc{records}"] = float(done.stdout)
+        found[f"grpc{records}"] = call_rate(server.grpc_port, request.SerializeToString(), _CALLS, seconds)
     return found
 
 
