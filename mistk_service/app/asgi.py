@@ -20,7 +20,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.doors.mistk.class_contract import with_signature
 from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.handlers import Handlers
-from mistk_service.doors.mistk.problems import answer, error_body, service_error
+from mistk_service.doors.mistk.problems import answer, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import liveness, readiness, startup
 from mistk_service.doors.ops.live import Live
@@ -32,7 +32,7 @@ from mistk_service.kinds.predictions import Signature
 from mistk_service.page import Page
 from mistk_service.resources import load_contract
 from mistk_service.tracking.embedded.app import is_tracking_path
-from mistk_service.tracking.server.replies import error_response as tracking_answer
+from mistk_service.tracking.server.url_paths import answer as tracking_answer
 from mistk_service.web.access import Authenticator
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
@@ -114,7 +114,6 @@ def create_app(
         host=settings.host,
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body,
-        error_form=lambda scope: door.error_body if (door := find_door(scope["path"])) else error_body,
         authenticator=authenticator,
         answer=_error_writer(find_door),
         audited=settings.audit_file is not None,
@@ -137,7 +136,7 @@ def _error_writer(find_door: FindDoor) -> ErrorAnswer:
 
     def answer_by_path(error: Exception, scope: Scope) -> Response:
         if is_tracking_path(scope["path"]):
-            return tracking_answer(error)
+            return tracking_answer(error, scope)
         door = find_door(scope["path"])
         return (answer if door is None else answer_in(door.error_body))(error, scope)
 

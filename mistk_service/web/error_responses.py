@@ -12,9 +12,6 @@ from starlette.types import Message, Receive, Scope, Send
 #: Returns the JSON of an error, from an HTTP status and a message.
 ErrorBody = Callable[[int, str], bytes]
 
-#: Returns the form of errors for the API that the request of an ASGI scope is for.
-ErrorForm = Callable[[Scope], ErrorBody]
-
 #: Converts an error to a response to the request of an ASGI scope.
 ErrorAnswer = Callable[[Exception, Scope], Response]
 

@@ -95,7 +95,6 @@ def serve_tracking(
             host=host,
             allowed_hosts=allowed_hosts,
             max_body=max_body,
-            error_form=lambda _: error_json,
             authenticator=authenticator,
             answer=answer,
             audited=audited,

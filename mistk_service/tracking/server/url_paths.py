@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.tracking.errors import EndpointNotFound, InvalidParameter
-from mistk_service.tracking.server.replies import Refused, error_response
+from mistk_service.tracking.server.replies import Refused, error_json, error_response
 
 Json = dict[str, Any]
 
@@ -99,9 +99,11 @@ def below(contract: Json) -> Json:
 def answer(error: Exception, scope: Scope) -> Response:
     """Return any error as a response in MLflow's form."""
     if isinstance(error, HTTPException):
-        path = scope["path"]
-        if error.status_code != 405:
+        path, status = scope["path"], error.status_code
+        if status == 404:
             return error_response(_unknown_path(path))
+        if status != 405:
+            return Response(error_json(status, error.detail), status, error.headers, "application/json")
         allowed = (error.headers or {}).get("Allow", "")
         error = Refused(
             405, f"{scope['method']} is not possible at {path}; expected one of {allowed}.", {"Allow": allowed}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.error_responses import ErrorForm, error_response, send_early
+from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.memory import LargeBlocks
 
 _MESSAGE = (
@@ -25,12 +26,13 @@ class BodyBudget:
     Args:
         app: reads bodies into memory.
         limit: bytes of all unfinished bodies together.
+        answer: converts an error to a response.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, error_form: ErrorForm) -> None:
+    def __init__(self, app: ASGIApp, limit: int, answer: ErrorAnswer) -> None:
         self._app = app
         self._limit = limit
-        self._error_form = error_form
+        self._answer = answer
         self._held = 0
         self._blocks = LargeBlocks()
 
@@ -67,8 +69,8 @@ class BodyBudget:
             self._blocks.used()
         if exceeded and not started:
             headers = {"Retry-After": "1", "Connection": "close"}
-            refusal = error_response(self._error_form(scope), 503, _MESSAGE.format(limit=self._limit), headers)
-            await send_early(refusal, scope, receive, send, sending=True)
+            error = HTTPException(503, _MESSAGE.format(limit=self._limit), headers)
+            await send_early(self._answer(error, scope), scope, receive, send, sending=True)
 
 
 def _is_small(scope: Scope) -> bool:

@@ -8,10 +8,11 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.logs import request_id
-from mistk_service.web.error_responses import ErrorForm, error_response
+from mistk_service.web.error_responses import ErrorAnswer
 from mistk_service.web.gate.origins import Origins
 from mistk_service.web.server.config import PROTECTION
 
@@ -42,10 +43,10 @@ class RequestFilter:
     It adds security headers to every answer, and answers with 503 a request that the server cancels when it shuts down.
     """
 
-    def __init__(self, app: ASGIApp, host: str, allowed_hosts: Sequence[str], error_form: ErrorForm) -> None:
+    def __init__(self, app: ASGIApp, host: str, allowed_hosts: Sequence[str], answer: ErrorAnswer) -> None:
         self._app = app
         self._origins = Origins(host, allowed_hosts)
-        self._error_form = error_form
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -73,9 +74,9 @@ class RequestFilter:
 
         if (reason := _ambiguity(scope, headers)) is not None:
             # The connection ends, since it is unclear where this request ends and the next one begins.
-            app: ASGIApp = error_response(self._error_form(scope), 400, reason, {"Connection": "close"})
+            app: ASGIApp = self._answer(HTTPException(400, reason, {"Connection": "close"}), scope)
         elif (reason := self._origins.objection(scope["method"], headers)) is not None:
-            app = error_response(self._error_form(scope), 403, reason)
+            app = self._answer(HTTPException(403, reason), scope)
         else:
             app = self._app
         try:
@@ -84,7 +85,7 @@ class RequestFilter:
             # Only the server cancels a request, when the time for requests in flight is over. Otherwise it would log a
             # traceback and answer in plain text. An answer that has begun can only be truncated.
             if not started:
-                cut_off = error_response(self._error_form(scope), 503, _SHUTTING_DOWN, {"Connection": "close"})
+                cut_off = self._answer(HTTPException(503, _SHUTTING_DOWN, {"Connection": "close"}), scope)
                 await cut_off(scope, receive, protecting_send)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mistk_service.doors.mistk.problems import answer
 from mistk_service.web.gate import RequestFilter
-from tests.support.http_server import refusal, served
+from tests.support.http_server import served
 from tests.web.server.test_connections import CHUNKED, App, connected, get, post
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_the_connect
     if parser == "httptools":
         pytest.importorskip("httptools")
     app = App()
-    async with served(RequestFilter(app, "0.0.0.0", (), lambda _: refusal), parser) as port, connected(port) as client:
+    async with served(RequestFilter(app, "0.0.0.0", (), answer), parser) as port, connected(port) as client:
         client.send(request_)
         status, error = await client.answer()
         assert (status, error["code"]) == (400, 400)

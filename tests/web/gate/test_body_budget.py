@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from mistk_service.doors.mistk.problems import answer
 from mistk_service.web.gate import BodyBudget
-from tests.support.http_server import refusal, served
+from tests.support.http_server import served
 from tests.web.server.test_connections import CHUNKED, App, connected, get, post
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,7 @@ class Receiving:
     def __init__(self) -> None:
         self._read = self._ended = 0
         self._more = asyncio.Condition()
-        self._app = BodyBudget(self._counted, LIMIT, lambda _: refusal)
+        self._app = BodyBudget(self._counted, LIMIT, answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
+from mistk_service.doors.mistk.problems import answer
 from mistk_service.web.gate import RequestFilter
-from tests.support.http_server import refusal
 from tests.web.harness import API, application, client
 
 pytestmark = pytest.mark.anyio
@@ -22,12 +22,21 @@ async def ask(
     method: str, *, url: str = URL, bound: str = "127.0.0.1", allowed: tuple[str, ...] = (), **headers: str
 ) -> tuple[int, str]:
     """Return status and text of an answer; the headers' names are written with underscores."""
-    async with client(RequestFilter(JSONResponse("done"), bound, allowed, lambda _: refusal), url) as http:
+    async with client(RequestFilter(JSONResponse("done"), bound, allowed, answer), url) as http:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = await http.request(method, "/", headers=named)
-        if answer.status_code == 403:
-            assert answer.json()["code"] == 403
-        return answer.status_code, answer.text
+        response = await http.request(method, "/", headers=named)
+        if response.status_code == 403:
+            assert response.json()["code"] == 403
+        return response.status_code, response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [(f"{API}/pause", "code"), ("/v2/models/model/infer", "error"), ("/api/2.0/mlflow/runs/create", "error_code")],
+)
+async def test_a_refusal_has_the_form_of_the_api_that_the_request_is_for(path: str, key: str) -> None:
+    async with client(application(), URL) as http:
+        assert key in (await http.post(path, headers={"Origin": ELSEWHERE})).json()
 
 
 @pytest.mark.parametrize("path", [f"{API}/pause", f"{API}/nothing", f"{API}/ui/", "/", "/healthz", "/anywhere/else"])

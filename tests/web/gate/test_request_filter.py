@@ -8,8 +8,8 @@ import json
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mistk_service.doors.mistk.problems import answer
 from mistk_service.web.gate import RequestFilter
-from tests.support.http_server import refusal
 from tests.web.harness import API, application, client
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ async def test_the_lifespan_is_passed_on() -> None:
 
 
 async def test_a_request_that_is_cut_off_is_answered_that_the_service_shuts_down() -> None:
-    sent = await cut_off(RequestFilter(wait_for_ever, "127.0.0.1", (), lambda _: refusal))
+    sent = await cut_off(RequestFilter(wait_for_ever, "127.0.0.1", (), answer))
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
     assert dict(sent[0]["headers"])[b"content-type"] == b"application/json"
@@ -38,7 +38,7 @@ async def test_a_request_that_is_cut_off_is_answered_that_the_service_shuts_down
 
 
 async def test_an_answer_that_has_begun_is_broken_off_without_another() -> None:
-    sent = await cut_off(RequestFilter(begin_and_wait, "127.0.0.1", (), lambda _: refusal))
+    sent = await cut_off(RequestFilter(begin_and_wait, "127.0.0.1", (), answer))
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
