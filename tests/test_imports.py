@@ -61,12 +61,12 @@ ONLY = {
     # The other product: it knows nothing of the container.
     "tracking": {"command_line", "deadline", "errors", "logs", "page", "process_exit", "resources", "web"},
     "client": {"errors", "kinds", "mistk_service"},
-    "harness": {"client", "errors", "process_exit", "resources"},  # a client of containers
+    "harness": {"client", "errors", "kinds", "process_exit", "resources"},  # a client of containers
     "web": {"deadline", "errors", "logs", "process_exit", "resources"},
     "kinds": {"errors", "resources"},
     "mistk_names": {"kinds"},
     "workers": {"deadline", "errors", "kinds", "logs"},
-    "core": {"deadline", "errors", "kinds", "workers"},
+    "core": {"deadline", "errors", "kinds", "logs", "workers"},
 }
 
 #: The same inside tracking.
