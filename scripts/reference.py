@@ -340,7 +340,7 @@ async def _registry() -> CollectorRegistry:
     metrics = ServiceMetrics()
     encoder = status_encoder("ModelInstanceStatus", "an-id")
     metrics.watch(Controller(MODEL, "Model", _no_worker, encoder), build={"version": "", "model": ""})
-    metrics.add(OutboxCollector(list, lambda: 0))
+    metrics.registry.register(OutboxCollector(list, lambda: 0))
     return metrics.registry
 
 

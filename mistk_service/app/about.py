@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.types import Scope
 
-from mistk_service.app.doors import Door
 from mistk_service.app.settings import Settings
 from mistk_service.doors.mistk.handlers import role_in
+from mistk_service.doors.prediction_api import Door
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.access import principal_of
 

@@ -12,8 +12,9 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service import __version__
 from mistk_service.app.about import about_container
-from mistk_service.app.doors import Door, door_of, is_below, prediction_doors
+from mistk_service.app.doors import door_of, is_below, prediction_doors
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
@@ -25,6 +26,7 @@ from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import liveness, readiness, startup
 from mistk_service.doors.ops.live import Live
 from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
+from mistk_service.doors.prediction_api import Door
 from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.kinds.kind import Role
@@ -64,7 +66,6 @@ def create_app(
     controller: Controller,
     settings: Settings,
     metrics: ServiceMetrics,
-    version: str,
     tracking: EmbeddedTracking | None = None,
     authenticator: Authenticator | None = None,
     model: ServedModel | None = None,
@@ -72,15 +73,14 @@ def create_app(
 ) -> ASGIApp:
     """Return the application.
 
-    ``metrics`` and ``live`` have to observe the controller.
-    ``authenticator`` identifies the sender of a request, if clients have to log in.
-    ``model`` is the controller's model, if it is known elsewhere too.
+    ``metrics`` and ``live`` have to observe the controller. The ``authenticator`` identifies the sender of a request, if
+    clients have to log in. ``model`` is the controller's model, if it is known elsewhere too.
     """
     kind = controller.kind
     contract = load_contract(kind.contract)
     operations = {f"{kind.base_path}{path}": path[1:] for path in contract["paths"]}
     api = _create_api(controller, settings, contract)
-    metrics.watch(controller, build={"version": version, "model": settings.model})
+    metrics.watch(controller, build={"version": __version__, "model": settings.model})
     if authenticator is not None:
         contract = {**contract, **_LOG_IN}
     # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
@@ -221,7 +221,6 @@ def _create_api(controller: Controller, settings: Settings, contract: Mapping[st
     predictions = {row.name for row in controller.kind.of_role(Role.PREDICTION)}
     handlers = Handlers(
         controller,
-        controller.kind,
         contract,
         keepalive=settings.keepalive,
         root_path=settings.root_path,

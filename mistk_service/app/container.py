@@ -18,7 +18,6 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service import __version__
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.exit_codes import ExitCode, exit_code_of
 from mistk_service.app.grpc_port import GrpcPort
@@ -38,7 +37,7 @@ from mistk_service.errors import MistkError, SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.process_exit import watch
 from mistk_service.web import memory
-from mistk_service.web.access import AccessOptions, Authenticator, open_access
+from mistk_service.web.access import Authenticator, open_access
 from mistk_service.web.listening import leads_to, local_url_of, url_of
 from mistk_service.web.server import HttpLimits, server_config, tls_options
 from mistk_service.workers.child.loader import split_reference
@@ -137,7 +136,7 @@ async def serve(
     def make() -> ASGIApp:
         from mistk_service.app.asgi import create_app
 
-        return create_app(controller, settings, metrics, __version__, tracking, authenticator, model, live)
+        return create_app(controller, settings, metrics, tracking, authenticator, model, live)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await loading(scope, receive, send)
@@ -169,17 +168,15 @@ async def serve(
 def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None]) -> Authenticator | None:
     """Check the prerequisites and the settings, publish the address, and return the authenticator."""
     authenticator = open_access(
-        AccessOptions(
-            host=settings.host,
-            auth=settings.requires_login,
-            insecure=settings.insecure,
-            token_file=Path(settings.token_file or Path(settings.state_dir) / "tokens").absolute(),
-            has_users=settings.tracking,
-            proxy_secret_file=settings.proxy_secret_file,
-            auth_function=settings.auth_function,
-            audit_file=settings.audit_file,
-            root_path=settings.root_path,
-        )
+        host=settings.host,
+        auth=settings.requires_login,
+        insecure=settings.insecure,
+        token_file=Path(settings.token_file or Path(settings.state_dir) / "tokens").absolute(),
+        has_users=settings.tracking,
+        proxy_secret_file=settings.proxy_secret_file,
+        auth_function=settings.auth_function,
+        audit_file=settings.audit_file,
+        root_path=settings.root_path,
     )
     require_prerequisites(settings)
     url = url_of(sock, tls=settings.tls_cert is not None)
@@ -257,7 +254,7 @@ def assemble(
             address=address,
         )
         observers.append(tracking.recorder.observe)
-        metrics.add(tracking.collector())
+        metrics.registry.register(tracking.collector())
         spool = str(tracking.spool)
 
     def on_drain() -> None:

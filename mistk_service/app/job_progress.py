@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mistk_service.core.events import ActivityEnded, Event, MetricsReported, ProgressReported, timestamp_now
+from mistk_service.core.events import ActivityEnded, Event, MetricsReported, ProgressReported
+from mistk_service.logs import timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class JobProgress:
     def _status(self) -> dict[str, Any]:
         status: dict[str, Any] = {
             "metrics": [{"name": key, "value": f"{value:g}"} for key, value in self._metrics.items()],
-            "lastUpdatedTime": timestamp_now(),
+            "lastUpdatedTime": timestamp(),
         }
         if (progress := self._progress) is not None and progress.total:
             status["progressPercentage"] = min(100, 100 * progress.done // progress.total)

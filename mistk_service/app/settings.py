@@ -26,13 +26,13 @@ _REPLICAS = Rule(
 
 _AMOUNT = Rule(lambda amount: 0 <= amount < math.inf, "0 or a positive number")
 
-_ROUTE = Rule(lambda path: re.fullmatch(r"(/[\w.~:-]+)+", path, re.ASCII) is not None, "a path such as /predict")
+_ROUTE = Rule(re.compile(r"(/[\w.~:-]+)+", re.ASCII).fullmatch, "a path such as /predict")
 
 #: A name that needs no escape in the path of a URL.
-_MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
+_MODEL_NAME = Rule(re.compile(r"[\w.-]+", re.ASCII).fullmatch, "letters, digits, and any of . _ -")
 
 #: Segments of unreserved characters, without a slash at the end.
-_ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+_ROOT_PATH = Rule(re.compile(r"(/[\w.~-]+)*", re.ASCII).fullmatch, "a path such as /models/digits")
 
 
 def without_password(uri: str) -> str:
@@ -56,13 +56,8 @@ def _is_address(uri: str) -> bool:
     try:
         parts = urlsplit(uri)
         host = parts.hostname or ""
-        return (
-            bool(host)
-            and "," not in host
-            and parts.port != 0
-            and "@" not in parts.path
-            and not re.search(r"[\s?#]", uri)
-        )
+        plain = "," not in host and "@" not in parts.path and not re.search(r"[\s?#]", uri)
+        return bool(host) and plain and parts.port != 0
     except ValueError:
         return False
 
@@ -115,7 +110,7 @@ class Settings(ListenSettings):
     root_path: str = option(
         "",
         "Path under which a reverse proxy serves the container, such as /models/digits.",
-        Rule(lambda path: _ROOT_PATH.fullmatch(path) is not None, "a path such as /models/digits"),
+        _ROOT_PATH,
     )
     build_from: str | None = option(
         None,
@@ -245,12 +240,12 @@ class Settings(ListenSettings):
         None,
         "Name of the model for the prediction APIs. By default, its name in the registry if it is built from there, else the "
         "class's name in snake case.",
-        Rule(lambda name: _MODEL_NAME.fullmatch(name) is not None, "letters, digits, and any of . _ -"),
+        _MODEL_NAME,
     )
     model_version: str | None = option(
         None,
         "Version of the model for the prediction APIs. By default, its version in the registry, else 1.",
-        Rule(lambda version: _MODEL_NAME.fullmatch(version) is not None, "letters, digits, and any of . _ -"),
+        _MODEL_NAME,
     )
     doors: tuple[str, ...] = option(
         (),

@@ -1,8 +1,10 @@
-"""The base of the prediction APIs: an application for a contract, its handlers, and responses in JSON."""
+"""The base of the prediction APIs: an API with its paths, an application for its contract, and responses in JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,6 +15,30 @@ from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.contract import contract_app
 from mistk_service.web.error_responses import ErrorBody
+
+
+@dataclass(frozen=True)
+class Door:
+    """An API for predictions.
+
+    Attributes:
+        name: its name in ``--doors`` and in the metrics.
+        paths: the paths that belong to it, with everything below them.
+        operations: the last segments of its paths that the metrics distinguish.
+        error_body: makes the JSON of its errors.
+        app: serves it.
+    """
+
+    name: str
+    paths: Sequence[str]
+    operations: Sequence[str]
+    error_body: ErrorBody
+    app: ASGIApp
+
+    def operation(self, path: str) -> str:
+        """Return the operation of a path for the metrics."""
+        last = re.split("[/:]", path)[-1]
+        return last if last in self.operations else "other"
 
 
 class PredictionHandlers:

@@ -10,7 +10,6 @@ from typing import Any
 from ray import serve
 from starlette.types import ASGIApp
 
-from mistk_service import __version__
 from mistk_service.app.asgi import create_app
 from mistk_service.app.autostart import Autostart
 from mistk_service.app.container import assemble
@@ -78,7 +77,7 @@ class _Container:
             self._tracking.start()
         await script(self._controller)
         self._controller.started.set()
-        _apps.append(create_app(self._controller, settings, metrics, __version__, self._tracking, live=live))
+        _apps.append(create_app(self._controller, settings, metrics, self._tracking, live=live))
 
     def check_health(self) -> None:
         """Raise an error if the model has failed or was shut down, so that Ray Serve replaces the replica."""

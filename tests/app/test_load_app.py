@@ -23,7 +23,7 @@ async def load():
 
     def make():
         from mistk_service.app.asgi import create_app
-        return create_app(controller, Settings("a:B", tracking=False), ServiceMetrics(), "1")
+        return create_app(controller, Settings("a:B", tracking=False), ServiceMetrics())
 
     await LoadingApp(make).made()
 

@@ -22,7 +22,7 @@ API = "/v1/mistk"
 @functools.cache
 def application(**settings: Any) -> ASGIApp:
     """Return the application, with a controller that has no worker; for the same settings the same, for it is slow to make."""
-    return create_app(_controller(), Settings("model:Model", **settings), ServiceMetrics(), "1.2.3")
+    return create_app(_controller(), Settings("model:Model", **settings), ServiceMetrics())
 
 
 def client(app: ASGIApp, url: str = "http://localhost:8080") -> httpx.AsyncClient:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from urllib.parse import quote
 
 from rich.console import Console
@@ -224,12 +223,8 @@ def interruptible(console: Console) -> Iterator[None]:
     Raises:
         SystemExit: it was interrupted, with the exit code that shells use for that.
     """
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     try:
-        with signals_handled((signal.SIGTERM, signal.SIGHUP), interrupt):
+        with signals_handled((signal.SIGTERM, signal.SIGHUP), signal.default_int_handler):
             yield
     except KeyboardInterrupt:
         console.print("Interrupted; everything has been shut down.")

@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from mistk_service import __version__
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.generation import Generation, event_stream, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
-from mistk_service.doors.prediction_api import PredictionHandlers, json_error, json_response, prediction_app
+from mistk_service.doors.prediction_api import Door, PredictionHandlers, json_error, json_response, prediction_app
 from mistk_service.doors.request_content import INLINE_LIMIT, header_of, json_content, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
@@ -24,9 +23,6 @@ from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.resources import load_contract
 from mistk_service.web.disconnect import unless_disconnected
 from mistk_service.web.error_responses import error_response
-
-#: The path of the protocol and its version.
-INFERENCE_PATH = "/v2"
 
 #: The extensions of the protocol that are served.
 EXTENSIONS = ("binary_tensor_data", "generate", "statistics")
@@ -45,14 +41,11 @@ class _GenerateRequest(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-def inference_app(model: ServedModel, max_body: int) -> ASGIApp:
-    """Return the application that serves the protocol.
-
-    Args:
-        model: the model.
-        max_body: the maximum size of a request in bytes.
-    """
-    return prediction_app(load_contract("inference-api.yaml"), _Handlers(model, max_body), json_error)
+def inference_door(model: ServedModel, max_body: int) -> Door:
+    """Return the API. ``max_body`` limits a request in bytes."""
+    app = prediction_app(load_contract("inference-api.yaml"), _Handlers(model, max_body), json_error)
+    operations = ["infer", "generate", "generate_stream", "ready", "live", "stats", "index"]
+    return Door("inference", ["/v2"], operations, json_error, app)
 
 
 class _Handlers(PredictionHandlers):

@@ -13,19 +13,18 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from mistk_service.doors.instances.predict import predict, predict_tensors
 from mistk_service.doors.instances.rows import arrays_as_tensors
 from mistk_service.doors.invocations import formats
-from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
+from mistk_service.doors.prediction_api import Door, PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.resources import load_contract
 from mistk_service.web.error_responses import error_response
 
-#: The paths of both protocols.
-PATHS = ("/ping", "/invocations", "/execution-parameters")
+#: The maximum number of concurrent requests of a SageMaker batch transform.
+_CONCURRENT = 64
 
 _TYPES = (formats.JSON, formats.CSV, formats.NPY, formats.NPZ, formats.PARQUET)
 
@@ -38,15 +37,12 @@ _CODES = {
 }
 
 
-def invocations_app(model: ServedModel, max_body: int, concurrent: int) -> ASGIApp:
-    """Return the application that serves the paths.
-
-    Args:
-        model: the model.
-        max_body: the maximum size of a request in bytes.
-        concurrent: the number of requests that SageMaker may send at a time.
-    """
-    return prediction_app(load_contract("invocations-api.yaml"), _Handlers(model, max_body, concurrent), error_body)
+def invocations_door(model: ServedModel, max_body: int, max_queue: int) -> Door:
+    """Return the API. ``max_body`` limits a request in bytes, ``max_queue`` the number of requests at a time."""
+    handlers = _Handlers(model, max_body, min(max_queue, _CONCURRENT))
+    app = prediction_app(load_contract("invocations-api.yaml"), handlers, error_body)
+    paths = ["/ping", "/invocations", "/execution-parameters"]
+    return Door("invocations", paths, ["ping", "invocations"], error_body, app)
 
 
 class _Handlers(PredictionHandlers):

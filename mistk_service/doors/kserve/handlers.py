@@ -6,15 +6,15 @@ https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirement
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from mistk_service.doors.instances.predict import predict
-from mistk_service.doors.prediction_api import PredictionHandlers, json_error, json_response, prediction_app
+from mistk_service.doors.prediction_api import Door, PredictionHandlers, json_error, json_response, prediction_app
 from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
@@ -27,20 +27,21 @@ class _Body(msgspec.Struct):
     parameters: Any = None
 
 
-def kserve_app(model: ServedModel, max_body: int) -> ASGIApp:
-    """Return the application that serves KServe's paths. ``max_body`` limits a request in bytes."""
-    return prediction_app(load_contract("kserve-v1-api.yaml"), _Handlers(model, max_body), json_error)
+def kserve_door(model: ServedModel, max_body: int) -> Door:
+    """Return KServe's API. ``max_body`` limits a request in bytes."""
+    app = prediction_app(load_contract("kserve-v1-api.yaml"), _Handlers(model, max_body), json_error)
+    return Door("kserve", ["/v1/models"], ["models", "predict"], json_error, app)
 
 
-def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: str | None) -> ASGIApp:
-    """Return the application that serves the paths of Vertex AI that are set."""
+def vertex_door(model: ServedModel, max_body: int, health: str | None, predict: str | None, own: Sequence[str]) -> Door:
+    """Return Vertex AI's API, with its paths that are set. Those in ``own`` belong to no other API."""
     paths = {
         path: {method: {"operationId": operation, "responses": {"200": {"description": ""}}}}
         for path, method, operation in ((health, "get", "vertex_health"), (predict, "post", "vertex_predict"))
         if path
     }
     contract = {"openapi": "3.0.3", "info": {"title": "Vertex AI", "version": "1"}, "paths": paths}
-    return prediction_app(contract, _Handlers(model, max_body), json_error)
+    return Door("vertex", own, [], json_error, prediction_app(contract, _Handlers(model, max_body), json_error))
 
 
 class _Handlers(PredictionHandlers):

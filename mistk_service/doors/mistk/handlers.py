@@ -46,7 +46,6 @@ class Handlers:
 
     Args:
         controller: the controller to call.
-        kind: the kind of container that the contract describes.
         contract: the contract.
         keepalive: seconds between two keep-alives of a watch.
         root_path: the path below which a reverse proxy serves the container.
@@ -57,7 +56,6 @@ class Handlers:
     def __init__(
         self,
         controller: Controller,
-        kind: Kind,
         contract: Mapping[str, Any],
         *,
         keepalive: float,
@@ -66,7 +64,7 @@ class Handlers:
         max_watches: int = 4096,
     ) -> None:
         self._controller = controller
-        self._kind = kind
+        self._kind = controller.kind
         self._version: str = contract["info"]["version"]
         self._keepalive = keepalive
         self._root_path = root_path

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Answer, Records
 
@@ -21,9 +22,6 @@ _CHUNK = 256 * 1024
 
 #: The minimum cost of checking a record, in characters.
 _EACH = 64
-
-#: The maximum size of an answer that is encoded on the event loop, in bytes. It takes about a millisecond.
-_INLINE_LIMIT = 64 * 1024
 
 
 async def records_of(data_map: Mapping[str, str], encoding: str | None, *, chunk: int = _CHUNK) -> Records:
@@ -44,7 +42,8 @@ async def records_of(data_map: Mapping[str, str], encoding: str | None, *, chunk
 
 async def answer_body(answer: Answer) -> bytes:
     """Return an answer as a line of JSON. A long answer is encoded on a thread."""
-    return _encode(answer) if answer.size <= _INLINE_LIMIT else await asyncio.to_thread(_encode, answer)
+    body: bytes = await on_thread_if(answer.size > INLINE_LIMIT)(_encode, answer)
+    return body
 
 
 def _encode(answer: Answer) -> bytes:

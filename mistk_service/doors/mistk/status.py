@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from mistk_service.core.events import timestamp_now
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.core.view import MetricSummary, Status
+from mistk_service.logs import timestamp
 
 
 def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int], bytes]:
@@ -21,7 +21,7 @@ def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int],
         kind: the kind of the object (``ModelInstanceStatus``).
         container_id: the id of the object.
     """
-    created = timestamp_now()
+    created = timestamp()
 
     def encode(name: str, status: Status, version: int) -> bytes:
         info = {
@@ -30,7 +30,7 @@ def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int],
             "id": container_id,
             "resourceVersion": version,
             "creationTime": created,
-            "modificationTime": timestamp_now(),
+            "modificationTime": timestamp(),
         }
         return msgspec.json.encode({"objectInfo": info, "state": status.state, "payload": _payload(status)})
 

@@ -14,18 +14,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from mistk_service.doors.generation import Generation, event_stream, generate
-from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
+from mistk_service.doors.prediction_api import Door, PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.resources import load_contract
 from mistk_service.web.disconnect import unless_disconnected
-
-#: The paths that belong to the API alone; KServe uses the path of the models too.
-PATHS = ("/v1/chat", "/v1/completions")
 
 #: Parameters that this service does not support, with the values that switch them off.
 _UNSUPPORTED = ("tools", "functions", "logprobs", "echo", "suffix", "audio", "modalities", "prediction")
@@ -81,9 +77,15 @@ class _Completion(_Request, kw_only=True):
 _AnyRequest = TypeVar("_AnyRequest", _Chat, _Completion)
 
 
-def openai_app(model: ServedModel, max_body: int) -> ASGIApp:
-    """Return the application that serves the API. ``max_body`` limits a request in bytes."""
-    return prediction_app(load_contract("openai-api.yaml"), _Handlers(model, max_body), error_body)
+def openai_door(model: ServedModel, max_body: int, *, with_models: bool) -> Door:
+    """Return the API. ``max_body`` limits a request in bytes.
+
+    ``with_models`` says whether it serves the paths of the models. They are KServe's too, whose answers hold what OpenAI's
+    clients read.
+    """
+    app = prediction_app(load_contract("openai-api.yaml"), _Handlers(model, max_body), error_body)
+    paths = ["/v1/chat", "/v1/completions", *["/v1/models"] * with_models]
+    return Door("openai", paths, ["completions", "models"], error_body, app)
 
 
 class _Handlers(PredictionHandlers):

@@ -96,10 +96,6 @@ class ServiceMetrics:
         watchers = Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry)
         watchers.set_function(lambda: controller.log.watchers)
 
-    def add(self, collector: Collector) -> None:
-        """Add another collector of metrics."""
-        self.registry.register(collector)
-
     def observe(self, event: Event) -> None:
         """Count an event of the controller."""
         if isinstance(event, PredictionAnswered):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from mistk_service.errors import SettingsError
-from mistk_service.web.access import AccessOptions, AccessRole, Principal, TokenFile, add_token, open_access
+from mistk_service.web.access import AccessRole, Authenticator, Principal, TokenFile, add_token, open_access
 
 EVERYWHERE = ["0.0.0.0", "::", "192.168.1.5", "model-container"]
 
 
-def options(path: Path, *, host: str = "127.0.0.1", auth: bool = False, insecure: bool = False) -> AccessOptions:
-    return AccessOptions(host=host, auth=auth, insecure=insecure, token_file=path)
+def opened(path: Path, *, host: str, insecure: bool = False) -> Authenticator | None:
+    return open_access(host=host, auth=False, insecure=insecure, token_file=path)
 
 
 def test_a_token_says_who_it_is_for_and_what_it_allows(tmp_path: Path) -> None:
@@ -91,15 +91,15 @@ def test_a_token_has_a_plain_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("host", EVERYWHERE)
 def test_a_server_that_others_reach_needs_a_log_in(tmp_path: Path, host: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SettingsError, match="mistk-service token new NAME --role admin"):
-        open_access(options(tmp_path / "tokens", host=host))
-    assert open_access(options(tmp_path / "tokens", host=host, insecure=True)) is None
+        opened(tmp_path / "tokens", host=host)
+    assert opened(tmp_path / "tokens", host=host, insecure=True) is None
     assert "everybody who reaches the port controls the service" in caplog.text
     add_token(tmp_path / "tokens", "a", AccessRole.VIEWER)
-    assert open_access(options(tmp_path / "tokens", host=host)) is not None
-    assert open_access(options(tmp_path / "tokens", host=host, insecure=True)) is not None
+    assert opened(tmp_path / "tokens", host=host) is not None
+    assert opened(tmp_path / "tokens", host=host, insecure=True) is not None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_a_server_for_this_machine_does_not(tmp_path: Path, host: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert open_access(options(tmp_path / "tokens", host=host)) is None
+    assert opened(tmp_path / "tokens", host=host) is None
     assert caplog.text == ""

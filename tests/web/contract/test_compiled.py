@@ -38,6 +38,7 @@ class Recorder:
     """Stands for the controller: notes every call, and answers with a status."""
 
     def __init__(self) -> None:
+        self.kind = MODEL
         self.calls: list[tuple[Any, ...]] = []
         self.log = self
 
@@ -68,7 +69,7 @@ class Way:
         self.recognised = 0
         self._make_reader = make_reader
         contract = load_contract(MODEL.contract)
-        handlers = Handlers(self.recorder, MODEL, contract, keepalive=1)  # type: ignore[arg-type]
+        handlers = Handlers(self.recorder, contract, keepalive=1)  # type: ignore[arg-type]
         api = contract_app(
             contract, handlers.resolve, limits=lambda _: JsonLimits(size=2**20), answer=answer, reader=self._counting
         )
