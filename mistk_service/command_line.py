@@ -33,12 +33,12 @@ class Rule:
     """What a value must satisfy.
 
     Attributes:
-        accepts: returns whether a value is valid.
+        accepts: returns something true if a value is valid.
         expected: describes a valid value; it ends the sentence "expected ...". ``{value}`` stands for the given value.
         show: returns the value as an error message may show it, without passwords.
     """
 
-    accepts: Callable[[Any], bool]
+    accepts: Callable[[Any], object]
     expected: str
     show: Callable[[Any], object] = lambda value: value
 
@@ -230,15 +230,14 @@ class ListenSettings:
         "Accept this host name in requests too: a name, *.DOMAIN, or * for any. Repeatable. By default, addresses, the "
         "machine's own name and names of the local network are accepted; on loopback, only loopback's names.",
         Rule(
-            lambda name: _HOST.fullmatch(name) is not None,
-            "a name or an address without a port, *.DOMAIN for all names below a domain, or * for all",
+            _HOST.fullmatch, "a name or an address without a port, *.DOMAIN for all names below a domain, or * for all"
         ),
         flag="allowed-host",
     )
     max_body: int = option(
         64 * 1024 * 1024,
         "Largest request body in bytes. Artifact uploads have no limit.",
-        Rule(lambda size: size > 0, "a positive number of bytes"),
+        POSITIVE,
     )
     max_uploads: int = option(
         256, "Maximum number of concurrent uploads of artifacts; more are answered with 503.", POSITIVE

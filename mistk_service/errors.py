@@ -48,45 +48,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = [
-    "AgentFailed",
-    "AnswerNotUnderstood",
-    "BadModelReference",
-    "ClientError",
-    "ClientGone",
-    "ContractNotFound",
-    "ErrorAnswer",
-    "Failure",
-    "HookFailed",
-    "InvalidRequest",
-    "LaunchFailed",
-    "MistkError",
-    "ModelClassNotFound",
-    "ModelConstructionFailed",
-    "ModelLoadError",
-    "ModelModuleFailed",
-    "ModelModuleNotFound",
-    "NotAModelClass",
-    "NotAllowed",
-    "NotAuthenticated",
-    "OperationRefused",
-    "OperationUnsupported",
-    "PredictionTimedOut",
-    "RequestError",
-    "RequestFailed",
-    "RequestRefused",
-    "ServiceBusy",
-    "ServiceUnreachable",
-    "SettingsError",
-    "StorageUnreachable",
-    "TooManyAttempts",
-    "TrackingError",
-    "ValidationFailed",
-    "WaitFailed",
-    "WaitTimedOut",
-    "WorkerDied",
-]
-
 
 class MistkError(Exception):
     """The root of the tree. ``str(error)`` is a message for the person who has to act on it."""

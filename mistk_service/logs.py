@@ -73,7 +73,7 @@ def json_line(
     ``fields`` are further ones, which a record has as its attribute ``fields``.
     """
     line = {
-        "time": timestamp(time.time() if created is None else created),
+        "time": timestamp(created),
         "level": level,
         "logger": logger,
         "message": encodable(message),
@@ -86,8 +86,9 @@ def json_line(
     return msgspec.json.encode(line).decode()
 
 
-def timestamp(seconds: float) -> str:
-    """Return a time in seconds since the epoch as text in UTC, with milliseconds."""
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time in seconds since the epoch, by default now, in ISO 8601, in UTC and with milliseconds."""
+    seconds = time.time() if seconds is None else seconds
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{moment}.{int(seconds % 1 * 1000):03d}Z"
 

@@ -11,8 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from mistk_service.kinds import kind_of
-from mistk_service.kinds.component import Component
+from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.base import AbstractModel
 from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
@@ -54,7 +53,7 @@ class SavedModel:
         output has one value for each record, otherwise a dict. A class with ``do_stream_predict`` alone gets the records, one
         for each row, and the result is a list.
         """
-        if _has(self._model, "do_infer"):
+        if MODEL.overrides(type(self._model), "do_infer"):
             from mistk_service.workers.child.codecs import decode
             from mistk_service.workers.child.tensors import with_declared_types
 
@@ -67,10 +66,6 @@ class SavedModel:
         named = {str(number): record for number, record in enumerate(records)}
         answers = self._model.do_stream_predict(named)
         return [answers[name] for name in named]
-
-
-def _has(model: Component, hook: str) -> bool:
-    return hook in kind_of(type(model)).hooks_of(type(model))
 
 
 def _is_table(data: Any) -> bool:

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from mistk_service.errors import Failure
 from mistk_service.kinds.predictions import Signature
 from mistk_service.workers.protocol import FileStamp
-
-
-def timestamp_now() -> str:
-    """Return the present time in ISO 8601, in UTC and with milliseconds, as events and the status give it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

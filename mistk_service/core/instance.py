@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import (
@@ -28,7 +28,6 @@ from mistk_service.core.events import (
     ReplicasChanged,
     StateChanged,
     ValueShown,
-    timestamp_now,
 )
 from mistk_service.core.in_flight import Predictions, refusal, stopped_by_service
 from mistk_service.core.refusals import unsupported
@@ -36,15 +35,10 @@ from mistk_service.core.reports import Report, reported
 from mistk_service.core.state_machine import StateMachine
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
-from mistk_service.errors import (
-    Failure,
-    HookFailed,
-    InvalidRequest,
-    MistkError,
-    WorkerDied,
-)
+from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError, WorkerDied
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, Kind, Role
 from mistk_service.kinds.predictions import Answer, Signature
+from mistk_service.logs import timestamp
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp, Worker
 
@@ -135,7 +129,7 @@ class Instance:
             self._origin = self._machine.state
         self._started[number] = time.monotonic()
         self._verdict = asyncio.get_running_loop().create_future()
-        self.emit(ActivityBegan(operation, arguments, number, timestamp_now(), before, caller))
+        self.emit(ActivityBegan(operation, arguments, number, timestamp(), before, caller))
         self._machine.move(f"begin_{operation}")
         logger.info("%s started.", operation)
         return self.log.publish()
@@ -318,7 +312,7 @@ class Instance:
         seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
             logger.info("%s ended after %.1f s: %s.", activity.operation, seconds, outcome)
-        self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, timestamp_now()))
+        self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, timestamp()))
 
     def _end_parts(self, error: MistkError | None) -> None:
         parts, self.parts = self.parts, None
@@ -399,24 +393,14 @@ _OUTCOMES: dict[type, str] = {
 }
 
 _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
-    m.Predicted: Instance._on_answer,
+    **dict.fromkeys(get_args(_Answered), Instance._on_answer),
     m.PartPredicted: Instance._on_part,
-    m.PredictionEnded: Instance._on_answer,
-    m.PredictionFailed: Instance._on_answer,
-    m.PredictionRefused: Instance._on_answer,
-    m.PredictionForgotten: Instance._on_answer,
-    m.Done: Instance._on_ended,
-    m.Stopped: Instance._on_ended,
-    m.Refused: Instance._on_ended,
-    m.Unsupported: Instance._on_ended,
-    m.Failed: Instance._on_ended,
+    **dict.fromkeys(get_args(_Ended), Instance._on_ended),
     m.Paused: Instance._on_paused,
     m.PauseOvertaken: Instance._on_pause_overtaken,
     m.PauseUnsupported: Instance._on_pause_unsupported,
     m.PauseFailed: Instance._on_pause_or_resume_failed,
     m.ResumeUnsupported: Instance._on_resume_unsupported,
     m.ResumeFailed: Instance._on_pause_or_resume_failed,
-    m.StatusUpdated: Instance._on_report,
-    m.Progressed: Instance._on_report,
-    m.Reported: Instance._on_report,
+    **dict.fromkeys(get_args(Report), Instance._on_report),
 }

@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -110,7 +108,8 @@ def run(pipeline: Path | None, port: int, disable_container_shutdown: bool, logs
         click.echo(schema_text(), nl=False)
         return
     containers = Options(port, disable_container_shutdown, logs)
-    with _interruptible(), display(as_json=as_json) as show:
+    # SIGTERM too is handled as Ctrl-C, so that the containers are shut down.
+    with signals_handled((signal.SIGTERM,), signal.default_int_handler), display(as_json=as_json) as show:
         code = _run(lambda: _pipeline(pipeline, options), containers, show)
     sys.exit(code)
 
@@ -131,7 +130,8 @@ def _run(make: Callable[[], Pipeline], containers: Options, show: Show) -> int:
     except KeyboardInterrupt:
         error, code = "Interrupted.", _INTERRUPTED
     except MistkError as caught:
-        error, code = str(caught), _exit_of(caught)
+        error = str(caught)
+        code = next((code for kind, code in _CODES if isinstance(caught, kind)), Exit.UNEXPECTED)
     else:
         return Exit.COMPLETED
     show({"event": "failed", "step": step, "message": error, "exit_code": int(code)})
@@ -153,19 +153,3 @@ def _pipeline(file: Path | None, options: dict[str, Any]) -> Pipeline:
     if given:
         raise InvalidRequest(f"--{given[0].replace('_', '-')} cannot be given with --pipeline: write a step for it.")
     return read_pipeline(file, named)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does, so that the containers are shut down."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with signals_handled((signal.SIGTERM,), interrupt):
-        yield
-
-
-def _exit_of(error: MistkError) -> Exit:
-    """Return the exit code for the error that ended a run."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNEXPECTED)

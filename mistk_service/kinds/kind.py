@@ -17,15 +17,8 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.predictions import Inputs, Prompt, Records, Tensors
 
 #: The states that all kinds have, by their names on the wire.
-PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
-    "pausing",
-    "paused",
-    "resetting",
-    "terminating",
-    "terminated",
-    "failed",
-)
-
+PAUSING, PAUSED = "pausing", "paused"
+RESETTING, TERMINATING, TERMINATED, FAILED = "resetting", "terminating", "terminated", "failed"
 
 #: The environment variable with the token that clients of containers send.
 LOGIN_VARIABLE = "MISTK_CLIENT_TOKEN"
@@ -195,16 +188,9 @@ def reset_and_shutdown(states: type[StrEnum], initial: str) -> tuple[Operation, 
     active = frozenset(states) - {terminating, terminated}
     return (
         row("reset", "do_reset", active, resetting, initial, role=Role.RESET, has_default=True),
-        row(
-            "shutdown",
-            "do_terminate",
-            active | {terminating},
-            terminating,
-            terminated,
-            role=Role.SHUTDOWN,
-            has_default=True,
-        ),
-    )
+        row("shutdown", "do_terminate", active | {terminating}, terminating, terminated, role=Role.SHUTDOWN,
+            has_default=True),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

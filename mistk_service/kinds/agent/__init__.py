@@ -11,8 +11,6 @@ from mistk_service.kinds.agent.states import State
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind
 
-__all__ = ["AGENT"]
-
 
 def _initialize(body: Mapping[str, Any]) -> Call:
     return Call((body.get("modelProperties") or {}, body.get("hyperparameters") or {}))

@@ -12,8 +12,6 @@ from mistk_service.kinds.evaluation.values import Metric, declared_metrics, metr
 from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row, table
 from mistk_service.kinds.values import MistkDataset
 
-__all__ = ["EVALUATION"]
-
 
 def _evaluate(body: Mapping[str, Any]) -> Call:
     """Return the arguments of the hook. The inputs must be readable, and the folder for the results writable.

@@ -13,8 +13,6 @@ from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.values import InitParams, dataset_of
 
-__all__ = ["MODEL", "load_data"]
-
 
 def _initialize(body: Mapping[str, Any]) -> Call:
     """Return objectives, properties and hyperparameters.

@@ -11,8 +11,6 @@ from mistk_service.kinds.orchestrator.base import AbstractOrchestrator
 from mistk_service.kinds.orchestrator.operations import OPERATIONS
 from mistk_service.kinds.orchestrator.states import State
 
-__all__ = ["ORCHESTRATOR"]
-
 
 def _initialize(body: Mapping[str, Any]) -> Call:
     return Call((body.get("env") or {}, body["agents_needed"]))

@@ -11,8 +11,6 @@ from mistk_service.kinds.transform.base import AbstractTransformPlugin
 from mistk_service.kinds.transform.states import State
 from mistk_service.kinds.values import MistkDataset, dataset_of
 
-__all__ = ["TRANSFORM"]
-
 
 def _transform(body: Mapping[str, Any]) -> Call:
     """Return the arguments of the hook. The inputs must be readable, and the folder of the output writable.

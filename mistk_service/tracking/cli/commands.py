@@ -92,7 +92,7 @@ def serve(**options: Any) -> None:
         signal.signal(number, _exit_without_waiting)
     from mistk_service.tracking.server import serve_tracking
     from mistk_service.tracking.values import Permission
-    from mistk_service.web.access import AccessOptions, open_access
+    from mistk_service.web.access import open_access
     from mistk_service.web.server import HttpLimits, tls_options
 
     try:
@@ -101,15 +101,13 @@ def serve(**options: Any) -> None:
         raise click.UsageError(str(error)) from error
     configure_logging(settings.log_level, settings.log_format)
     authenticator = open_access(
-        AccessOptions(
-            host=settings.host,
-            auth=settings.requires_login,
-            insecure=settings.insecure,
-            token_file=Path(settings.token_file or _DEFAULT_TOKENS).absolute(),
-            proxy_secret_file=settings.proxy_secret_file,
-            auth_function=settings.auth_function,
-            audit_file=settings.audit_file,
-        )
+        host=settings.host,
+        auth=settings.requires_login,
+        insecure=settings.insecure,
+        token_file=Path(settings.token_file or _DEFAULT_TOKENS).absolute(),
+        proxy_secret_file=settings.proxy_secret_file,
+        auth_function=settings.auth_function,
+        audit_file=settings.audit_file,
     )
     _make_parent(settings.store_uri)
     serve_tracking(

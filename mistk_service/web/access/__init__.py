@@ -2,7 +2,7 @@
 
 from mistk_service.web.access.audit import Audit, write_audit
 from mistk_service.web.access.authentication import Authentication, Authenticator
-from mistk_service.web.access.options import AccessOptions, open_access
+from mistk_service.web.access.options import open_access
 from mistk_service.web.access.passwords import VerifiedPasswords, hash_password, verify_password
 from mistk_service.web.access.request_log import AccessLog, Answered, log_request
 from mistk_service.web.access.roles import PRINCIPAL, AccessRole, Principal, principal_of, role_for, rule_for
@@ -11,7 +11,6 @@ from mistk_service.web.access.tokens import TokenFile, add_token
 __all__ = [
     "PRINCIPAL",
     "AccessLog",
-    "AccessOptions",
     "AccessRole",
     "Answered",
     "Audit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -74,7 +73,7 @@ class Audit:
 def write_audit(call: Answered) -> None:
     """Write a line about an answered request that may have changed something."""
     line = {
-        "time": timestamp(time.time()),
+        "time": timestamp(),
         "who": None if call.principal is None else encodable(call.principal.name),
         "role": None if call.principal is None else call.principal.role.label,
         "from": call.address,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from mistk_service.errors import SettingsError
@@ -16,11 +15,21 @@ from mistk_service.web.listening import is_loopback
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccessOptions:
-    """The options of a server for accounts.
+def open_access(
+    *,
+    host: str,
+    auth: bool,
+    insecure: bool,
+    token_file: Path,
+    has_users: bool = True,
+    proxy_secret_file: str | None = None,
+    auth_function: str | None = None,
+    audit_file: str | None = None,
+    root_path: str = "",
+) -> Authenticator | None:
+    """Return the authenticator, or None if no log-in is required. A warning is logged if other machines reach the server.
 
-    Attributes:
+    Args:
         host: the address that the server listens on.
         auth: whether a log-in is required even if there is no access token.
         insecure: whether everyone has full access, also from other machines.
@@ -30,51 +39,36 @@ class AccessOptions:
         auth_function: a function, as ``module:function``, that logs users in.
         audit_file: the file of the audit log; ``-`` for the log, None for no audit log.
         root_path: the path below which a reverse proxy serves the application.
-    """
-
-    host: str
-    auth: bool
-    insecure: bool
-    token_file: Path
-    has_users: bool = True
-    proxy_secret_file: str | None = None
-    auth_function: str | None = None
-    audit_file: str | None = None
-    root_path: str = ""
-
-
-def open_access(options: AccessOptions) -> Authenticator | None:
-    """Return the authenticator, or None if no log-in is required. A warning is logged if other machines reach the server.
 
     Raises:
         SettingsError: other machines reach the server without a log-in, or the token file cannot be read.
     """
-    tokens = TokenFile(options.token_file)
-    if options.audit_file is not None:
-        audit_to(options.audit_file)
-    proxy = None if options.proxy_secret_file is None else TrustedProxy.from_file(options.proxy_secret_file)
-    function = None if options.auth_function is None else load_function(options.auth_function)
+    tokens = TokenFile(token_file)
+    if audit_file is not None:
+        audit_to(audit_file)
+    proxy = None if proxy_secret_file is None else TrustedProxy.from_file(proxy_secret_file)
+    function = None if auth_function is None else load_function(auth_function)
     others = proxy is not None or function is not None
-    if options.auth and not len(tokens) and not options.has_users and not others:
+    if auth and not len(tokens) and not has_users and not others:
         raise SettingsError(
             "--auth: nobody could log in. Create a token: mistk-service token new NAME --role admin --token-file "
-            f"{options.token_file}. Or serve a tracking store, which has users.",
+            f"{token_file}. Or serve a tracking store, which has users.",
             setting="auth",
         )
-    if options.auth or len(tokens) or others:
-        return Authenticator(tokens, proxy, function, options.root_path)
-    if is_loopback(options.host):
+    if auth or len(tokens) or others:
+        return Authenticator(tokens, proxy, function, root_path)
+    if is_loopback(host):
         return None
-    if not options.insecure:
+    if not insecure:
         raise SettingsError(
-            f"--host: {options.host} can be reached from other machines, and there is no access token, so everybody could "
+            f"--host: {host} can be reached from other machines, and there is no access token, so everybody could "
             "control the service. Create a token: mistk-service token new NAME --role admin --token-file "
-            f"{options.token_file}. Or listen on 127.0.0.1, or require users of the store to log in (--auth), or allow "
+            f"{token_file}. Or listen on 127.0.0.1, or require users of the store to log in (--auth), or allow "
             "full access without a log-in (--insecure, MISTK_INSECURE=1).",
             setting="host",
         )
     logger.warning(
         "Listening on %s without a log-in (--insecure): everybody who reaches the port controls the service.",
-        options.host,
+        host,
     )
     return None

@@ -102,14 +102,14 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
             traceback=traceback.format_exc(),
         ) from error
     _require_usable(model, reference)
-    _require_documents(model, reference)
     _warn_of_misspelled_hooks(model_class)
     _warn_of_unused_hyperparameters(model)
     return model
 
 
 def _require_usable(model: Component, reference: str) -> None:
-    for name in sorted(kind_of(type(model)).hooks):
+    kind = kind_of(type(model))
+    for name in sorted(kind.hooks):
         if not callable(getattr(model, name)):
             raise NotAModelClass(
                 f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
@@ -124,8 +124,9 @@ def _require_usable(model: Component, reference: str) -> None:
         ) from error
     try:
         signature_of(model)
-    except TypeError as error:
-        raise NotAModelClass(f"{reference!r}: {error}.", reference=reference) from error
+        kind.documents_of(type(model))
+    except (TypeError, InvalidRequest) as error:
+        raise NotAModelClass(f"{reference!r}: {str(error).removesuffix('.')}.", reference=reference) from error
 
 
 def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:
@@ -149,13 +150,6 @@ def _warn_of_unused_hyperparameters(model: Component) -> None:
             type(model).__name__,
             shown,
         )
-
-
-def _require_documents(model: Component, reference: str) -> None:
-    try:
-        kind_of(type(model)).documents_of(type(model))
-    except InvalidRequest as error:
-        raise NotAModelClass(f"{reference!r}: {error}", reference=reference) from error
 
 
 def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
