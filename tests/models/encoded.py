@@ -23,7 +23,7 @@ class Described(AbstractModel):
 
     def do_infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
         told = [
-            {"caption": caption, "about": about, "table": table, "photo": photo.tolist()}
+            {"caption": caption, "about": about, "table": table, "photo": photo}
             for caption, about, table, photo in zip(*inputs.values(), strict=True)
         ]
         return {

@@ -13,6 +13,7 @@ import numpy as np
 
 from mistk_service.errors import RequestError
 from mistk_service.kinds.predictions import TensorSpec
+from mistk_service.workers.child.plain_values import json_ready
 
 _Array = np.ndarray[Any, Any]
 
@@ -46,13 +47,10 @@ def encode(result: Any, declared: Sequence[TensorSpec]) -> Any:
     Raises:
         TypeError: a record cannot be encoded.
     """
-    specs = {spec.name: _ENCODERS[spec.codec] for spec in declared if spec.codec is not None}
-    if not specs or not isinstance(result, Mapping):
+    if not isinstance(result, Mapping):
         return result
-    return {
-        name: _objects([specs[name](value) for value in values]) if name in specs else values
-        for name, values in result.items()
-    }
+    specs = {spec.name: spec for spec in declared if spec.codec is not None}
+    return {name: _encoded(specs[name], values) if name in specs else values for name, values in result.items()}
 
 
 class _Pixels:
@@ -82,6 +80,14 @@ def _decoded(spec: TensorSpec, array: _Array, pixels: _Pixels) -> _Array:
     if spec.codec == "image" and spec.decoded and -1 not in shape:
         return np.stack(values) if values else np.empty((0, *shape), np.uint8)
     return _objects(values)
+
+
+def _encoded(spec: TensorSpec, values: Any) -> _Array:
+    assert spec.codec is not None
+    try:
+        return _objects([_ENCODERS[spec.codec](value) for value in values])
+    except Exception as error:  # an encoder may raise anything
+        raise TypeError(f"{spec.name}: the hook returned what cannot be encoded as {spec.codec}: {error}") from error
 
 
 def _objects(values: Sequence[Any]) -> _Array:
@@ -126,7 +132,7 @@ def _encoded_image(pixels: Any) -> bytes:
 _DECODERS: dict[str, Callable[[bytes], Any]] = {"text": bytes.decode, "json": msgspec.json.decode, "csv": _csv}
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "text": str.encode,
-    "json": msgspec.json.encode,
+    "json": partial(msgspec.json.encode, enc_hook=json_ready),
     "csv": _encoded_csv,
     "image": _encoded_image,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def tensors_of(result: Any, counts: Sequence[int] | None = None, declared: Seque
     Raises:
         TypeError: it is something else, or an array has a data type that no tensor can have, or that cannot become the
             declared one.
-        ValueError: an array does not have a value for each record of several requests.
+        ValueError: an array does not have a value for each record of several requests, or a number does not fit its type.
     """
     if not isinstance(result, Mapping):
         raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
@@ -48,6 +48,7 @@ def with_declared_types(outputs: Mapping[str, Any], declared: Sequence[TensorSpe
 
     Raises:
         TypeError: one cannot be converted, such as fractions to whole numbers.
+        ValueError: a number is too large or too small for its type.
     """
     types = {spec.name: spec.dtype for spec in declared if spec.dtype != "bytes"}
     return {name: _converted(name, value, types[name]) if name in types else value for name, value in outputs.items()}
@@ -55,11 +56,19 @@ def with_declared_types(outputs: Mapping[str, Any], declared: Sequence[TensorSpe
 
 def _converted(name: str, value: Any, dtype: str) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
+    both_whole = array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu"
     # An empty list has no data type of its own, and numpy gives it one.
-    casting: Literal["unsafe", "same_kind"] = "same_kind" if array.size else "unsafe"
-    if not np.can_cast(array.dtype, dtype, casting):
+    if array.size and not both_whole and not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name}: the hook returned {array.dtype}; expected {dtype}, as the class declares")
-    return array.astype(dtype, copy=False)
+    try:
+        with np.errstate(over="raise"):
+            converted = array.astype(dtype, copy=False)
+        fits = not both_whole or bool((converted == array).all())
+    except FloatingPointError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: the hook returned a number that {dtype}, which the class declares, cannot hold")
+    return converted
 
 
 def _tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Tensors:

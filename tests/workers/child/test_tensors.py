@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mistk_service.kinds.predictions import DTYPES, Tensors, TensorSpec
+from mistk_service.workers.child.codecs import encode
 from mistk_service.workers.child.tensors import arrays_of, tensors_of
 
 numbers = st.sampled_from([name for name in DTYPES if name != "bytes"]).flatmap(
@@ -38,6 +39,34 @@ def test_numbers_get_the_declared_data_type():
 def test_an_output_that_would_lose_its_fractions_is_an_error():
     with pytest.raises(TypeError, match="a: the hook returned float64; expected int64, as the class declares"):
         tensors_of({"a": [1.5]}, declared=[TensorSpec("a", "int64", (-1,))])
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        ([2**40], "int32"),
+        ([-1], "uint8"),
+        (np.array([2**64 - 1], "uint64"), "int64"),
+        ([1e300], "float32"),
+        ([2**40], "float16"),
+    ],
+)
+def test_a_number_that_the_declared_data_type_cannot_hold_is_an_error(value: Any, dtype: str):
+    with pytest.raises(ValueError, match=f"a: the hook returned a number that {dtype}"):
+        tensors_of({"a": value}, declared=[TensorSpec("a", dtype, (-1,))])
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [([0, 255], "uint8"), ([math.inf, math.nan], "float32"), ([True], "uint8")]
+)
+def test_numbers_that_the_declared_data_type_can_hold_are_converted(value: Any, dtype: str):
+    (tensors,) = tensors_of({"a": value}, declared=[TensorSpec("a", dtype, (-1,))])
+    assert np.array_equal(arrays_of(tensors)["a"], np.array(value, dtype), equal_nan=True)
+
+
+def test_an_output_that_its_codec_cannot_encode_is_named():
+    with pytest.raises(TypeError, match="a: the hook returned what cannot be encoded as text"):
+        encode({"a": [1]}, [TensorSpec("a", "bytes", (-1,), "text")])
 
 
 @given(st.dictionaries(st.text(max_size=5), numbers | strings, max_size=4))
