@@ -231,3 +231,34 @@ async def test_a_process_that_a_model_forks_garbles_nothing_and_ends_nothing(
             await asyncio.sleep(0)
             printed += capfd.readouterr().err
     assert count == 2
+
+
+RETURNS = """
+import os
+from mistk_service import AbstractModel
+class Model(AbstractModel):
+    def do_train(self):
+        child = os.fork()
+        if child == 0:
+            raise ValueError("in the child")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        self.update_status("worker")
+"""
+
+
+async def test_a_process_that_a_model_forks_does_not_answer_for_the_worker(
+    hire: Hire, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    source = tmp_path / "returns.py"
+    source.write_text(RETURNS)
+    worker = await hire(f"{source}:Model")
+    worker.send(m.Run(1, "do_train"))
+    assert (await worker.until(m.StatusUpdated)).payload == "worker"
+    assert (await worker.until(m.Done)).id == 1
+    worker.send(m.Exit("do_terminate"))
+    await worker.listener.until_exit()
+    printed = ""
+    async with asyncio.timeout(TIMEOUT):
+        while "ValueError: in the child" not in printed:  # Ray prints later
+            await asyncio.sleep(0)
+            printed += capfd.readouterr().err

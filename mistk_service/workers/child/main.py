@@ -17,14 +17,15 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.logs import configure_logging, encodable
 from mistk_service.workers.child.loader import construct_model, load_model_class
 from mistk_service.workers.child.runner import Runner
 from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, Unsendable, decode_to_worker, frame
-from mistk_service.workers.messages import Exit, FromWorker, LoadFailed, Predicted, PredictionFailed
+from mistk_service.workers.messages import Exit, Failed, FromWorker, LoadFailed, Predicted, PredictionFailed
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class _Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._worker = os.getpid()
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
@@ -58,6 +60,8 @@ class _Channel:
         Raises:
             Unsendable: a message contains a value that cannot be encoded.
         """
+        if os.getpid() != self._worker:
+            _end_fork(messages)
         frames = [_frame(message) for message in messages]
         with self._lock:
             try:
@@ -90,6 +94,16 @@ class _Channel:
         """Close the sockets. Messages sent from now on are lost."""
         for sock in (self._sock, self._wake_reader, self._wake_writer):
             sock.close()
+
+
+def _end_fork(messages: Sequence[FromWorker]) -> NoReturn:
+    """End a process that the model has forked, and that has returned from a hook: only the worker may speak to the service."""
+    failures = "".join(message.failure.traceback or "" for message in messages if isinstance(message, Failed))
+    logger.error(
+        "A process that the model has forked was ended when it returned from a hook; end it with os._exit.%s",
+        f"\n{failures}" if failures else "",
+    )
+    os._exit(1)
 
 
 def _frame(message: FromWorker) -> bytearray:
