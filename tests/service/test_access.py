@@ -197,6 +197,22 @@ def test_the_audit_log_goes_on_in_a_new_file_once_the_old_one_is_moved(
     log.write_text(rotated.read_text() + line + "\n")
 
 
+def test_a_line_that_cannot_be_written_to_the_audit_log_is_in_the_log(
+    service: Service, client: httpx.Client, token: str, folder: Path
+) -> None:
+    log, rotated = folder / "audit.log", folder / "audit.log.1"
+    log.rename(rotated)
+    log.mkdir()
+    answer = client.post(f"{API}/pause", headers=bearer(token, **{"X-Request-ID": "not-audited"}))
+    assert answer.status_code == 400
+    service.wait_for_line("audit.log cannot be written")
+    assert any("cannot be written" in line and "not-audited" in line for line in service.lines)
+    log.rmdir()
+    rotated.rename(log)
+    client.post(f"{API}/pause", headers=bearer(token, **{"X-Request-ID": "audited-again"}))
+    assert json.loads(log.read_text().splitlines()[-1])["request"] == "audited-again"
+
+
 def test_the_access_log_has_a_line_for_each_request(service: Service, client: httpx.Client, token: str) -> None:
     forged = "/nowhere%0a%7B%22who%22%3A%22root%22%7D?secret=planted"
     for number, (path, headers) in enumerate(

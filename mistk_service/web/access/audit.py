@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -15,6 +16,7 @@ from mistk_service.logs import encodable, timestamp
 from mistk_service.web.access.request_log import Answered, answered
 
 logger = logging.getLogger("mistk_service.audit")
+_log = logging.getLogger(__name__)
 
 
 def audit_to(file: str) -> None:
@@ -45,6 +47,19 @@ class _AuditFile(WatchedFileHandler):
     def _open(self) -> TextIOWrapper:
         Path(self.baseFilename).touch(0o600)
         return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line. One that cannot be written goes to the log: the change that it is about has been made."""
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened anew
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of logging
+        """Log an error with the line, which could not be written."""
+        _log.error(
+            "--audit-file: %s cannot be written (%s): %s", self.baseFilename, sys.exc_info()[1], record.getMessage()
+        )
 
 
 class Audit:

@@ -83,7 +83,8 @@ class TokenFile:
             found = os.stat(self._path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        # Not the time of the content: a file that could not be read changes by getting the right owner or mode.
+        return found.st_ctime_ns, found.st_size, found.st_ino
 
     def _read(self) -> dict[bytes, _Entry]:
         try:

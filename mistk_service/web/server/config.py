@@ -156,7 +156,8 @@ class ServerConfig(uvicorn.Config):
         for file in (self.ssl_certfile, self.ssl_keyfile):
             with contextlib.suppress(OSError):
                 status = os.stat(str(file))
-                found.append((status.st_mtime_ns, status.st_ino))
+                # Not the time of the content: a file that could not be read changes by getting the right owner or mode.
+                found.append((status.st_ctime_ns, status.st_ino))
         return found
 
     def end_idle(self) -> bool:

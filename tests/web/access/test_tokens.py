@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_a_token_whose_line_is_removed_is_refused_at_once(tmp_path: Path) -> Non
     assert tokens.find(token) is not None
     (tmp_path / "tokens").write_text("# nobody\n")
     assert tokens.find(token) is None
+
+
+def test_a_change_is_seen_even_if_the_time_of_the_content_stays(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    old = add_token(path, "ann", AccessRole.VIEWER)
+    tokens, before, content = TokenFile(path), path.stat(), path.read_text()
+    path.write_text(content.replace("ann", "bob"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = tokens.find(old)
+    assert found is not None
+    assert found.name == "bob"
 
 
 def test_an_expired_token_is_refused(tmp_path: Path) -> None:
