@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,13 @@ from mistk_service import AbstractModel, DetachedContext, StopActivity
 
 # A container imports plugins/digits/model.py as digits.model, and so do the tests.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# The folders above a test are its packages for pytest, which would import each plugin, under a second name, in every process
+# that collects tests. Some of them load scikit-learn, which takes seconds.
+for _plugin in Path(__file__).parent.glob("*/__init__.py"):
+    _package = ModuleType(f"plugins.{_plugin.parent.name}")
+    _package.__path__ = [str(_plugin.parent)]
+    sys.modules[_package.__name__] = _package
 
 
 # The duration of an example depends on the load of the machine.

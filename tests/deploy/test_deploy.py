@@ -33,7 +33,7 @@ def containers(value: Any) -> Iterator[dict[str, Any]]:
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     for file in [*sorted((DEPLOY / "kubernetes").glob("*.yaml")), DEPLOY / "compose.yaml"]:
-        for document in yaml.safe_load_all(file.read_text()):
+        for document in yaml.load_all(file.read_text(), yaml.CSafeLoader):
             for container in containers(document):
                 arguments = container.get("args") or container.get("command") or ["serve"]
                 if "mistk-service" not in arguments:  # a runtime, whose arguments a job gives

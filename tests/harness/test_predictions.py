@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
 from mistk_service.errors import InvalidRequest
 from mistk_service.harness.prediction_files import compare, read_labels
@@ -65,6 +64,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_figures_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
+
     true, guessed = list("aabbccddabcd"), list("aabccbdaabbe")
     predicted = {str(number): (label,) for number, label in enumerate(guessed)}
     truth = {str(number): (label,) for number, label in enumerate(true)} | {"more": ("a",)}

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -248,7 +247,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
             pytest.fail(missing)
         pytest.skip(missing)
     profile = tmp_path_factory.mktemp("profile")
-    chrome = webdriver.Chrome(options=_options(browser, profile), service=Service(driver))
+    chrome = webdriver.Chrome(options=_options(browser, profile), service=webdriver.ChromeService(driver))
     chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": RECORD_STREAMS})
     yield chrome
     chrome.quit()

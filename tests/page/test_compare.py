@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from selenium.webdriver import ActionChains
+from selenium import webdriver
 
 from tests.page.browser import theme
 from tests.page.test_manners import complaints
@@ -69,7 +69,9 @@ def test_a_sweep_is_drawn_over_its_params_and_narrowed_on_an_axis(site: Tracked)
     )
     assert len(site.all("circle")) == 12
     axis = site.all("svg[aria-label='Parallel coordinates'] g rect:last-child")[0]
-    ActionChains(site.chrome).move_to_element(axis).click_and_hold().move_by_offset(0, 100).release().perform()
+    webdriver.ActionChains(site.chrome).move_to_element(axis).click_and_hold().move_by_offset(
+        0, 100
+    ).release().perform()
     site.until(lambda: " of 12 runs" in site.text and "12 of 12 runs" not in site.text)
 
 

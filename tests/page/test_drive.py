@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from selenium.webdriver import Chrome
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from mistk_service.client import launch
@@ -28,7 +28,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chrome: Chrome, url: str) -> Iterator[Chrome]:
+def page(chrome: webdriver.Chrome, url: str) -> Iterator[webdriver.Chrome]:
     chrome.get_log("browser")
     chrome.get(url)
     yield chrome
@@ -37,14 +37,14 @@ def page(chrome: Chrome, url: str) -> Iterator[Chrome]:
     assert complaints == []
 
 
-def press(page: Chrome, operation: str) -> None:
+def press(page: webdriver.Chrome, operation: str) -> None:
     """Press the button of an operation as soon as it is there."""
     button = f"[data-operation={operation}]"
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, button))
     page.find_element(By.CSS_SELECTOR, button).click()
 
 
-def enter(page: Chrome, path: str, value: str) -> None:
+def enter(page: webdriver.Chrome, path: str, value: str) -> None:
     """Enter a text into a field of the open dialog."""
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "dialog[open]"))
     control = page.find_element(By.CSS_SELECTOR, f'dialog [data-path="{path}"]')
@@ -52,17 +52,19 @@ def enter(page: Chrome, path: str, value: str) -> None:
     control.send_keys(value)
 
 
-def confirm(page: Chrome) -> None:
+def confirm(page: webdriver.Chrome) -> None:
     """Press the button of the open dialog that begins the operation."""
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "dialog button.solid"))
     page.find_element(By.CSS_SELECTOR, "dialog button.solid").click()
 
 
-def closed(page: Chrome) -> bool:
+def closed(page: webdriver.Chrome) -> bool:
     return not page.find_elements(By.TAG_NAME, "dialog")
 
 
-def test_a_model_goes_through_its_life_by_the_buttons_of_the_page(page: Chrome, url: str, tmp_path: Path) -> None:
+def test_a_model_goes_through_its_life_by_the_buttons_of_the_page(
+    page: webdriver.Chrome, url: str, tmp_path: Path
+) -> None:
     press(page, "initialize")
     enter(page, "hyperparameters", '{"epochs": ')
     page.find_element(By.CSS_SELECTOR, "dialog input[value=training]").click()

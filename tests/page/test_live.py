@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from selenium.webdriver import Chrome
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from mistk_service.client import ModelClient, launch
@@ -36,7 +36,7 @@ def url(container: str) -> str:
 
 
 @pytest.fixture
-def page(browser: Chrome, url: str) -> Iterator[Chrome]:
+def page(browser: webdriver.Chrome, url: str) -> Iterator[webdriver.Chrome]:
     browser.get_log("browser")
     load(browser, f"{url}/")
     yield browser
@@ -50,7 +50,9 @@ window.setTimeout = (call, time = 0, ...rest) => (time < 1000 ? usual(call, time
 """
 
 
-def test_the_charts_of_a_training_follow_the_stream_without_asking_from_time_to_time(page: Chrome, url: str) -> None:
+def test_the_charts_of_a_training_follow_the_stream_without_asking_from_time_to_time(
+    page: webdriver.Chrome, url: str
+) -> None:
     added = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NO_LATER})
     try:
         with ModelClient(url) as client:
@@ -69,7 +71,7 @@ def test_the_charts_of_a_training_follow_the_stream_without_asking_from_time_to_
         page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
-def test_a_page_that_is_loaded_after_a_training_shows_every_point_of_it(page: Chrome, url: str) -> None:
+def test_a_page_that_is_loaded_after_a_training_shows_every_point_of_it(page: webdriver.Chrome, url: str) -> None:
     with ModelClient(url) as client:
         client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 150}))
         client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
@@ -88,7 +90,7 @@ def test_a_page_that_is_loaded_after_a_training_shows_every_point_of_it(page: Ch
     assert shown == f"step 150 · {min(values):.4g} to {max(values):.4g}"
 
 
-def test_every_link_of_the_page_leads_somewhere(page: Chrome, url: str) -> None:
+def test_every_link_of_the_page_leads_somewhere(page: webdriver.Chrome, url: str) -> None:
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "#links a"))
     links = [str(link.get_property("href")) for link in page.find_elements(By.CSS_SELECTOR, "#links a")]
     assert len(links) == 6
@@ -99,7 +101,7 @@ def test_every_link_of_the_page_leads_somewhere(page: Chrome, url: str) -> None:
     assert set(answers.values()) == {200}
 
 
-def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrome, url: str) -> None:
+def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: webdriver.Chrome, url: str) -> None:
     await_text(page, "state", "started")
     with ModelClient(url) as client:
         client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 1_000_000}))

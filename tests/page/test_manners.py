@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from selenium.webdriver import ActionChains, Chrome
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -16,7 +16,7 @@ from tests.tracking.server.conftest import running_server
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
-def complaints(page: Chrome) -> list[str]:
+def complaints(page: webdriver.Chrome) -> list[str]:
     """What axe-core has to complain about in the page as it is."""
     axe = pytest.importorskip("axe_core_python.base")
     if not page.execute_script("return 'axe' in window"):
@@ -26,7 +26,7 @@ def complaints(page: Chrome) -> list[str]:
     return [f"{each['id']}: {node['html'][:200]}" for each in found["violations"] for node in each["nodes"]]
 
 
-def complaints_in_both_themes(page: Chrome) -> list[str]:
+def complaints_in_both_themes(page: webdriver.Chrome) -> list[str]:
     """What axe-core has to complain about in the light theme, and then in the dark one."""
     found = []
     for scheme in ("light", "dark"):
@@ -36,7 +36,7 @@ def complaints_in_both_themes(page: Chrome) -> list[str]:
 
 
 def test_axe_finds_nothing_in_what_happens_now_in_its_forms_and_in_the_trial(
-    page: Chrome, service: FakeService
+    page: webdriver.Chrome, service: FakeService
 ) -> None:
     service.live += [("log", {"first": 1, "lines": ["one"]})]
     reopen(page, service)
@@ -54,7 +54,7 @@ def test_axe_finds_nothing_in_what_happens_now_in_its_forms_and_in_the_trial(
         page.find_element(By.CSS_SELECTOR, f"[data-operation={operation}]").click()
         await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "dialog[open]"))
         assert complaints_in_both_themes(page) == []
-        ActionChains(page).send_keys(Keys.ESCAPE).perform()
+        webdriver.ActionChains(page).send_keys(Keys.ESCAPE).perform()
         await_true(page, lambda: not page.find_elements(By.TAG_NAME, "dialog"))
     page.get(f"{service.url}#/try")
     await_true(page, lambda: page.find_elements(By.ID, "prompt"))
@@ -63,22 +63,22 @@ def test_axe_finds_nothing_in_what_happens_now_in_its_forms_and_in_the_trial(
         assert complaints_in_both_themes(page) == []
 
 
-def test_an_operation_is_begun_with_the_keyboard_alone(page: Chrome, service: FakeService) -> None:
+def test_an_operation_is_begun_with_the_keyboard_alone(page: webdriver.Chrome, service: FakeService) -> None:
     service.send(1, "started", possible=["initialize", "reset"])
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "[data-operation=reset]"))
     page.execute_script("document.activeElement.blur()")
     for _ in range(30):
-        ActionChains(page).send_keys(Keys.TAB).perform()
+        webdriver.ActionChains(page).send_keys(Keys.TAB).perform()
         if page.switch_to.active_element.get_attribute("data-operation") == "reset":
             break
-    ActionChains(page).send_keys(Keys.ENTER).perform()
+    webdriver.ActionChains(page).send_keys(Keys.ENTER).perform()
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "dialog[open]"))
-    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    webdriver.ActionChains(page).send_keys(Keys.ESCAPE).perform()
     await_true(page, lambda: not page.find_elements(By.TAG_NAME, "dialog"))
     assert page.switch_to.active_element.get_attribute("data-operation") == "reset"
 
 
-def test_a_chosen_theme_is_kept(page: Chrome, service: FakeService) -> None:
+def test_a_chosen_theme_is_kept(page: webdriver.Chrome, service: FakeService) -> None:
     await_text(page, "theme", "Theme: auto")
     page.find_element(By.ID, "theme").click()
     page.find_element(By.ID, "theme").click()
@@ -90,7 +90,9 @@ def test_a_chosen_theme_is_kept(page: Chrome, service: FakeService) -> None:
     await_text(page, "theme", "Theme: auto")
 
 
-def test_the_page_asks_for_nothing_outside_of_the_prefix_that_it_is_below(page: Chrome, service: FakeService) -> None:
+def test_the_page_asks_for_nothing_outside_of_the_prefix_that_it_is_below(
+    page: webdriver.Chrome, service: FakeService
+) -> None:
     service.send(1, "started")
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, ".machine .lit"))
     service.paths.clear()
@@ -102,7 +104,7 @@ def test_the_page_asks_for_nothing_outside_of_the_prefix_that_it_is_below(page: 
 
 
 def test_the_tracking_server_alone_has_the_page_without_a_container(
-    chrome: Chrome, tmp_path_factory: pytest.TempPathFactory
+    chrome: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with running_server(tmp_path_factory.mktemp("alone")) as server:
         chrome.get_log("browser")

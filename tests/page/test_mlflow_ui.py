@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+from selenium import webdriver
 from selenium.common import TimeoutException
-from selenium.webdriver import Chrome
-from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.page.browser import await_true
 from tests.tracking.server.conftest import running_server
 
 #: Seconds until a page has loaded its code and its data.
@@ -49,7 +50,7 @@ def run_id(url: str) -> str:
 
 @pytest.mark.browser
 @pytest.mark.timeout(240)
-def test_the_pages_of_mlflow_show_what_the_store_has(browser: Chrome, url: str, run_id: str) -> None:
+def test_the_pages_of_mlflow_show_what_the_store_has(browser: webdriver.Chrome, url: str, run_id: str) -> None:
     for path, expected in (
         ("/experiments", {"Default"}),
         ("/experiments/0/runs", {"first"}),
@@ -63,18 +64,18 @@ def test_the_pages_of_mlflow_show_what_the_store_has(browser: Chrome, url: str, 
         assert not shows(browser, expected), f"what {path} shall show is on the page before"
         browser.get(f"{url}/mlflow/#{path}")
         try:
-            WebDriverWait(browser, TIMEOUT, 0.1).until(lambda _, expected=expected: shows(browser, expected))  # type: ignore[misc]
+            await_true(browser, partial(shows, browser, expected), TIMEOUT)
         except TimeoutException:
             pytest.fail(f"The page lacks one of {expected}:\n{text(browser)}\n{browser.get_log('browser')}")
 
 
-def shows(chrome: Chrome, expected: set[str]) -> bool:
+def shows(chrome: webdriver.Chrome, expected: set[str]) -> bool:
     """Whether all texts can be read on the page."""
     found = text(chrome)
     return all(each in found for each in expected)
 
 
-def text(chrome: Chrome) -> str:
+def text(chrome: webdriver.Chrome) -> str:
     return str(chrome.execute_script("return document.body.innerText"))
 
 

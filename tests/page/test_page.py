@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from mistk_service.kinds.model import MODEL
@@ -296,7 +296,7 @@ def test_what_a_visitor_may_not_do_is_named_and_is_no_button(page, service) -> N
     assert [button.text for button in page.find_elements(By.CSS_SELECTOR, "#possible button")] == ["Train"]
 
 
-def lit(page: Chrome) -> list[str]:
+def lit(page: webdriver.Chrome) -> list[str]:
     """The states of the diagram that are lit."""
     return [state.text for state in page.find_elements(By.CSS_SELECTOR, ".machine .lit, .others .lit")]
 

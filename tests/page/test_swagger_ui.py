@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from mistk_service.client import launch
@@ -24,7 +24,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield container.url
 
 
-def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome: Chrome, url: str) -> None:
+def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome: webdriver.Chrome, url: str) -> None:
     chrome.get_log("browser")
     chrome.get(f"{url}/v1/mistk/ui/#/default/getApiVersion")
     await_true(chrome, lambda: len(chrome.find_elements(By.CSS_SELECTOR, ".opblock")) > 15)
@@ -41,7 +41,7 @@ def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome
     assert complaints == []
 
 
-def test_no_page_of_the_service_shows_inside_another_page(chrome: Chrome, url: str) -> None:
+def test_no_page_of_the_service_shows_inside_another_page(chrome: webdriver.Chrome, url: str) -> None:
     paths = ["/", "/v1/mistk/ui/", "/v1/mistk/status"]
     frames = "".join(f"<iframe src='{url}{path}'></iframe>" for path in paths)
     chrome.get(f"data:text/html,{frames}")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imsave
-from selenium.webdriver import ActionChains, Chrome
+from PIL import Image
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from mistk_service.client import ModelClient, launch
@@ -50,16 +50,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mod
         yield container.url, client
 
 
-def open_page(chrome: Chrome, url: str) -> None:
+def open_page(chrome: webdriver.Chrome, url: str) -> None:
     load(chrome, f"{url}/#/try")
     await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, "#trial-card button.solid:enabled"))
 
 
-def choose(page: Chrome, label: str) -> None:
+def choose(page: webdriver.Chrome, label: str) -> None:
     next(each for each in page.find_elements(By.CSS_SELECTOR, ".choice button") if each.text == label).click()
 
 
-def predict(page: Chrome) -> str:
+def predict(page: webdriver.Chrome) -> str:
     """Press the button, and return the answer, or the message if there is none."""
     page.execute_script("document.querySelector('#answer').replaceChildren()")
     page.find_element(By.CSS_SELECTOR, "#trial-card button.solid").click()
@@ -67,17 +67,17 @@ def predict(page: Chrome) -> str:
     return text(page, "answer") or page.find_element(By.CSS_SELECTOR, "#trial-card .message").text
 
 
-def draw(page: Chrome) -> None:
+def draw(page: webdriver.Chrome) -> None:
     field = page.find_element(By.CSS_SELECTOR, "canvas.drawing")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    actions = ActionChains(page, duration=10)
+    actions = webdriver.ActionChains(page, duration=10)
     actions.move_to_element_with_offset(field, *THREE[0]).click_and_hold()
     for point in THREE[1:]:
         actions.move_to_element_with_offset(field, *point)
     actions.release().perform()
 
 
-def test_a_drawn_digit_is_recognised_and_the_request_can_be_repeated(chrome: Chrome, digits: str) -> None:
+def test_a_drawn_digit_is_recognised_and_the_request_can_be_repeated(chrome: webdriver.Chrome, digits: str) -> None:
     open_page(chrome, digits)
     assert predict(chrome) == "Nothing is drawn yet."
     draw(chrome)
@@ -94,7 +94,7 @@ def test_a_drawn_digit_is_recognised_and_the_request_can_be_repeated(chrome: Chr
     assert '"data":[3]' in chrome.execute_script(script)
 
 
-def test_details_are_bars_and_prose(chrome: Chrome, digits: str) -> None:
+def test_details_are_bars_and_prose(chrome: webdriver.Chrome, digits: str) -> None:
     open_page(chrome, digits)
     choose(chrome, "Records")
     draw(chrome)
@@ -104,11 +104,11 @@ def test_details_are_bars_and_prose(chrome: Chrome, digits: str) -> None:
     assert len(chrome.find_elements(By.CSS_SELECTOR, "#answer .prose table tbody tr")) == 10
 
 
-def test_an_image_numbers_and_a_table_are_taken(chrome: Chrome, digits: str, tmp_path: Path) -> None:
+def test_an_image_numbers_and_a_table_are_taken(chrome: webdriver.Chrome, digits: str, tmp_path: Path) -> None:
     open_page(chrome, digits)
-    page = np.ones((64, 64))
+    page = np.full((64, 64), 255, np.uint8)
     page[8:56, 28:38] = 0  # a one, in dark ink on a light ground
-    imsave(tmp_path / "one.png", page, cmap="gray", vmin=0, vmax=1)
+    Image.fromarray(page).save(tmp_path / "one.png")
     choose(chrome, "Image")
     chrome.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(tmp_path / "one.png"))
     await_true(chrome, lambda: chrome.find_element(By.ID, "invert").is_selected())
@@ -129,7 +129,7 @@ def test_an_image_numbers_and_a_table_are_taken(chrome: Chrome, digits: str, tmp
     assert "The first 200 of 355 records." in text(chrome, "answer")
 
 
-def test_predictions_for_a_source_are_shown_until_the_dialog_is_closed(chrome: Chrome, digits: str) -> None:
+def test_predictions_for_a_source_are_shown_until_the_dialog_is_closed(chrome: webdriver.Chrome, digits: str) -> None:
     load(chrome, f"{digits}/#/")
     button = '[data-operation="streamPredict/source"]'
     await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
@@ -144,14 +144,14 @@ def test_predictions_for_a_source_are_shown_until_the_dialog_is_closed(chrome: C
     await_text(chrome, "state", "ready")
 
 
-def test_a_text_is_continued_as_it_comes(chrome: Chrome, hostile: tuple[str, ModelClient]) -> None:
+def test_a_text_is_continued_as_it_comes(chrome: webdriver.Chrome, hostile: tuple[str, ModelClient]) -> None:
     open_page(chrome, hostile[0])
     chrome.find_element(By.ID, "prompt").send_keys("Say")
     assert predict(chrome).startswith(f"Say: {MARKUP} on on")
 
 
 def test_nothing_that_a_model_answers_prints_or_fails_with_becomes_markup(
-    chrome: Chrome, hostile: tuple[str, ModelClient]
+    chrome: webdriver.Chrome, hostile: tuple[str, ModelClient]
 ) -> None:
     open_page(chrome, hostile[0])
     choose(chrome, "Records")
@@ -173,8 +173,10 @@ def test_nothing_that_a_model_answers_prints_or_fails_with_becomes_markup(
     assert "owned" not in chrome.title
 
 
-def test_texts_json_and_images_go_to_inputs_with_codecs_and_an_image_comes_back(chrome: Chrome, tmp_path: Path) -> None:
-    imsave(tmp_path / "black.png", np.zeros((2, 3, 3), np.uint8))
+def test_texts_json_and_images_go_to_inputs_with_codecs_and_an_image_comes_back(
+    chrome: webdriver.Chrome, tmp_path: Path
+) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "black.png")
     container = launch(f"{MODELS / 'encoded.py'}:Described", options=["--no-tracking"])
     with container as client:
         client.wait_for("initialized", since=client.initialize([]))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
+from selenium import webdriver
 from selenium.common import StaleElementReferenceException, TimeoutException
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.page.browser import load
+from tests.page.browser import await_true, load
 from tests.support.harness import TIMEOUT
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webelement import WebElement
 
 
 class Tracked:
@@ -25,7 +26,7 @@ class Tracked:
         chrome: the browser.
     """
 
-    def __init__(self, http: httpx.Client, chrome: Chrome) -> None:
+    def __init__(self, http: httpx.Client, chrome: webdriver.Chrome) -> None:
         self.url = str(http.base_url).rstrip("/")
         self.chrome = chrome
         self._http = http
@@ -87,7 +88,7 @@ class Tracked:
     def until(self, condition: Callable[[], Any]) -> Any:
         """Wait for a condition, and return what it returns; the failure shows the page."""
 
-        def holds(_: Chrome) -> Any:
+        def holds() -> Any:
             try:
                 return condition()
             except (IndexError, StaleElementReferenceException):
@@ -95,7 +96,7 @@ class Tracked:
 
         try:
             # A chart of a million points takes a busy machine more than the usual limit.
-            return WebDriverWait(self.chrome, 2 * TIMEOUT, 0.05).until(holds)
+            return await_true(self.chrome, holds, 2 * TIMEOUT)
         except TimeoutException:
             raise AssertionError(f"At {self.chrome.current_url} the page says:\n{self.text}") from None
 
@@ -122,7 +123,7 @@ class Tracked:
 
 
 @contextmanager
-def tracked(url: str, chrome: Chrome) -> Iterator[Tracked]:
+def tracked(url: str, chrome: webdriver.Chrome) -> Iterator[Tracked]:
     """A browser for a test; what its console has to complain about is an error of the test."""
     if not chrome.current_url.startswith(f"{url}/"):
         chrome.get(f"{url}/health")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openapi_spec_validator import OpenAPIV2SpecValidator
 
 from tests.service.harness import Service, refused, run
 from tests.support.harness import reference
@@ -97,6 +96,8 @@ def test_what_only_the_class_can_check_names_the_field(fresh: Service) -> None:
 
 
 def test_the_contract_of_the_container_describes_them(declared: Service) -> None:
+    from openapi_spec_validator import OpenAPIV2SpecValidator
+
     contract = declared.api.get("/swagger.json").json()
     OpenAPIV2SpecValidator(contract).validate()
     properties = contract["definitions"]["ModelInstanceInitParams"]["properties"]

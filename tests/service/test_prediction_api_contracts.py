@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from mistk_service.resources import load_contract
 from tests.service.harness import REQUEST_TIMEOUT, Service
+from tests.support.fuzzing import cases, described
 from tests.support.harness import reference
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+if TYPE_CHECKING:
+    import schemathesis
 
 CONTRACTS = ("inference-api.yaml", "kserve-v1-api.yaml", "invocations-api.yaml", "openai-api.yaml")
 
@@ -57,20 +51,21 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 def test_an_api_answers_as_its_contract_says(
     services: Callable[[str], Service], contract: str, path: str, method: str
 ) -> None:
+    import schemathesis
+
     service = services(contract)
     schema: Any = schemathesis.openapi.from_dict(load_contract(contract))
     schema.config.update(base_url=service.url)
     operation = schema[path][method]
-    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 
     @settings(max_examples=25 if method == "post" else 3, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]), known=st.booleans())
+    @given(case=cases(operation), known=st.booleans())
     def every_case(case: schemathesis.Case, known: bool) -> None:
         if known and isinstance(case.body, dict) and "model" in case.body:
             case.body["model"] = "generates"
         if known and "model_name" in case.path_parameters:
             case.path_parameters["model_name"] = "generates" if contract == "openai-api.yaml" else "echo"
-        case.call_and_validate(checks=CHECKS, timeout=REQUEST_TIMEOUT)
+        case.call_and_validate(checks=described(), timeout=REQUEST_TIMEOUT)
 
     every_case()
     assert service.status()["state"] == "ready"

@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pandas as pd
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
@@ -172,6 +171,8 @@ def test_every_form_of_mlflows_json_is_taken(digits: Service, expected: list[dic
 def test_tables_and_arrays_are_taken_and_given_as_sagemaker_has_them(
     digits: Service, expected: list[dict[str, Any]]
 ) -> None:
+    import pandas as pd
+
     frame = pd.DataFrame(PIXELS, columns=[f"pixel{index}" for index in range(64)])
     plain = frame.to_csv(index=False, header=False).encode()
     for body, kind in (

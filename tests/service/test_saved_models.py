@@ -15,8 +15,6 @@ from tests.service.test_runs import settled_run
 from tests.support.harness import reference
 from tests.support.preloaded import run_python
 
-pandas = pytest.importorskip("pandas")
-
 DIGITS = plugins_path() / "digits"
 
 #: Loads a version with MLflow's client, and prints what it predicts for an image without ink.
@@ -63,6 +61,7 @@ def test_mlflow_loads_a_registered_model_and_predicts_what_the_container_does(st
 
 
 def test_a_table_is_divided_into_the_declared_columns(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
     flavor = {"reference": reference("declared:Declared"), "properties": {}, "hyperparameters": {"rate": 0.5}}
     model = SavedModel(str(tmp_path), flavor)
     table = pandas.DataFrame({"city": ["Bonn", "Rome"], "age": [20, 40]}, index=[7, 8])

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 import pytest
-import yaml
 
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.cli.commands import tracking
@@ -22,7 +21,7 @@ API = (DOCS / "reference" / "tracking-api.md").read_text(encoding="utf-8")
 COMMANDS = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
 OPTIONS = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
 CLIENT = (DOCS / "reference" / "tracking-client.md").read_text(encoding="utf-8")
-CONTRACT = yaml.load(contract_path("mlflow-api.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+CONTRACT = load_contract("mlflow-api.yaml")
 
 #: What the operations under one path are called in the table, where it is not by the path itself.
 WORDS = {

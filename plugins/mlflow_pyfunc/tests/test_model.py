@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas
 import pytest
-from mlflow_pyfunc import MlflowPyfunc
-from mlflow_pyfunc.model import Hyperparameters
 
 from mistk_service import RequestError
+
+if TYPE_CHECKING:
+    from mlflow_pyfunc import MlflowPyfunc
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow
 def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model with a signature of columns and a parameter. It doubles ``x`` and names the row."""
     import mlflow.pyfunc
+    import pandas
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
         factor = (params or {}).get("factor", 1)
@@ -36,6 +37,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def built(path: str, **params: Any) -> MlflowPyfunc:
+    from mlflow_pyfunc import MlflowPyfunc
+    from mlflow_pyfunc.model import Hyperparameters
+
     model = MlflowPyfunc()
     model.do_initialize([], {}, Hyperparameters(params))
     model.do_build_model(path)
@@ -83,6 +87,8 @@ def test_it_is_saved_as_it_is(saved: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    from mlflow_pyfunc import MlflowPyfunc
+
     for path in (str(tmp_path), None):
         with pytest.raises(RequestError, match="There is no file MLmodel"):
             MlflowPyfunc().do_build_model(path)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
-from sklearn_estimator import SklearnEstimator
-from sklearn_estimator.model import Hyperparameters
 
 from mistk_service import DetachedContext, MistkDataset, RequestError
+
+if TYPE_CHECKING:
+    from sklearn_estimator import SklearnEstimator
+    from sklearn_estimator.model import Hyperparameters
 
 
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The iris data as a CSV file."""
+    from sklearn.datasets import load_iris
+
     file = tmp_path_factory.mktemp("data") / "iris.csv"
     data = load_iris()
     with file.open("w", newline="") as stream:
@@ -28,10 +31,22 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
+def create() -> SklearnEstimator:
+    from sklearn_estimator import SklearnEstimator
+
+    return SklearnEstimator()
+
+
+def settings(**hyperparameters: Any) -> Hyperparameters:
+    from sklearn_estimator.model import Hyperparameters
+
+    return Hyperparameters(**hyperparameters)
+
+
 def trained(iris: str, **hyperparameters: Any) -> tuple[SklearnEstimator, DetachedContext]:
-    model, context = SklearnEstimator(), DetachedContext()
+    model, context = create(), DetachedContext()
     model.attach(context)
-    model.do_initialize([], {}, Hyperparameters(**hyperparameters))
+    model.do_initialize([], {}, settings(**hyperparameters))
     model.do_load_data({name: MistkDataset(data_path=iris) for name in ("train", "test")})
     model.do_build_model()
     model.do_train()
@@ -58,7 +73,7 @@ def test_classifiers_learn_and_their_results_are_saved(
     rows = list(csv.reader((tmp_path / "predictions.csv").read_text().splitlines()))
     assert rows[0] == ["id", "label"]
     assert {label for _, label in rows[1:]} <= {"setosa", "versicolor", "virginica"}
-    outputs = model.do_infer({"features": load_iris().data[:2]})
+    outputs = model.do_infer({"features": np.array([[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4]])})
     assert outputs["prediction"].shape == (2,)
 
 
@@ -78,9 +93,8 @@ def test_a_training_in_epochs_shows_progress_and_continues_where_it_was_saved(
     assert context.done == (4, 4, "epochs")
     assert [step for key, _, step in context.metrics if key == "train_score"] == [1, 2, 3, 4]
 
-    broken = SklearnEstimator()
-    settings = Hyperparameters(epochs=4, batch_size=50)
-    broken.do_initialize([], {}, settings)
+    broken = create()
+    broken.do_initialize([], {}, settings(epochs=4, batch_size=50))
     broken.do_load_data({"train": MistkDataset(data_path=iris)})
     broken.do_build_model()
     # An epoch has a pause point before it and one before each of its three batches.
@@ -88,14 +102,14 @@ def test_a_training_in_epochs_shows_progress_and_continues_where_it_was_saved(
     with pytest.raises(BaseException):  # noqa: B017, PT011 - StopActivity
         broken.do_train()
 
-    resumed, context = SklearnEstimator(), DetachedContext()
+    resumed, context = create(), DetachedContext()
     resumed.attach(context)
-    resumed.do_initialize([], {}, settings)
+    resumed.do_initialize([], {}, settings(epochs=4, batch_size=50))
     resumed.do_load_data({"train": MistkDataset(data_path=iris)})
     resumed.do_build_model(str(tmp_path))
     resumed.do_train()
     assert [step for key, _, step in context.metrics if key == "train_score"] == [3, 4]
-    features = {"features": load_iris().data}
+    features = {"features": np.loadtxt(iris, delimiter=",", skiprows=1, usecols=range(4))}
     assert (resumed.do_infer(features)["prediction"] == whole.do_infer(features)["prediction"]).all()
 
 
@@ -119,13 +133,13 @@ def test_an_unknown_name_is_refused_with_the_name_that_is_meant(
     hyperparameters: dict[str, Any], field: str, message: str
 ) -> None:
     with pytest.raises(RequestError, match=message) as caught:
-        SklearnEstimator().do_initialize([], {}, Hyperparameters(**hyperparameters))
+        create().do_initialize([], {}, settings(**hyperparameters))
     assert caught.value.field == f"hyperparameters.{field}"
 
 
 def test_data_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    model = SklearnEstimator()
-    model.do_initialize([], {}, Hyperparameters())
+    model = create()
+    model.do_initialize([], {}, settings())
     for text, message in (("a,b\n1,2\n", "no column 'label'"), ("a,label\nx,1\n", "row 1: a is 'x'"), ("", "no rows")):
         (tmp_path / "data.csv").write_text(text)
         with pytest.raises(RequestError, match=message):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from sklearn import metrics as sk
-from sklearn_evaluation import SklearnEvaluation
 
 from mistk_service import DetachedContext, Metric, RequestError
+
+if TYPE_CHECKING:
+    from sklearn_evaluation import SklearnEvaluation
 
 Write = Callable[[str, str], Path]
 
@@ -36,6 +37,20 @@ def named(name: str) -> Metric:
     return Metric.from_wire({"objectInfo": {"name": name}}, "metric")
 
 
+@pytest.fixture(scope="module")
+def sk() -> Any:
+    """The functions of scikit-learn."""
+    from sklearn import metrics
+
+    return metrics
+
+
+def create() -> SklearnEvaluation:
+    from sklearn_evaluation import SklearnEvaluation
+
+    return SklearnEvaluation()
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     def write(name: str, text: str) -> Path:
@@ -49,7 +64,7 @@ def evaluated(
     kind: str, predictions: Path, truth: Path, metrics: list[Metric]
 ) -> tuple[dict[str, Any], DetachedContext]:
     """Return the results and the context of an evaluation."""
-    plugin, context = SklearnEvaluation(), DetachedContext()
+    plugin, context = create(), DetachedContext()
     plugin.attach(context)
     plugin.do_evaluate(kind, metrics, str(predictions), "predictions", str(truth), None, {})
     return json.loads(context.texts["evaluation/eval_results.json"]), context
@@ -59,7 +74,7 @@ def per_label(labels: list[Any], values: Any) -> dict[str, float]:
     return {str(label): float(value) for label, value in zip(labels, values, strict=True)}
 
 
-def test_a_binary_assessment_has_the_numbers_of_scikit_learn(write: Write) -> None:
+def test_a_binary_assessment_has_the_numbers_of_scikit_learn(sk: Any, write: Write) -> None:
     rng = np.random.default_rng(1)
     y = rng.choice(["ham", "spam"], 60)
     scores = np.round(rng.random(60) * 0.5 + np.where(y == "spam", 0.4, 0.1), 6)
@@ -101,7 +116,7 @@ def test_a_binary_assessment_has_the_numbers_of_scikit_learn(write: Write) -> No
     }
 
 
-def test_scores_below_one_half_are_those_of_the_positive_label(write: Write) -> None:
+def test_scores_below_one_half_are_those_of_the_positive_label(sk: Any, write: Write) -> None:
     predictions = write("predictions.csv", "a,0,0.1\nb,0,0.4\nc,1,0.35\nd,1,0.8\n")
     truth = write("ground_truth.csv", "a,0\nb,0\nc,1\nd,1\n")
     results, _ = evaluated(BINARY, predictions, truth, declared("roc_auc_score", "brier_score_loss"))
@@ -110,7 +125,7 @@ def test_scores_below_one_half_are_those_of_the_positive_label(write: Write) -> 
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_a_multiclass_assessment_has_the_numbers_of_scikit_learn(write: Write, form: str) -> None:
+def test_a_multiclass_assessment_has_the_numbers_of_scikit_learn(sk: Any, write: Write, form: str) -> None:
     rng = np.random.default_rng(2)
     y = rng.integers(0, 3, 50)
     p = np.where(rng.random(50) < 0.7, y, rng.integers(0, 3, 50))
@@ -141,7 +156,7 @@ def test_a_multiclass_assessment_has_the_numbers_of_scikit_learn(write: Write, f
     assert "figures/confusion_matrix.png" in context.figures
 
 
-def test_a_multilabel_assessment_has_the_numbers_of_scikit_learn(write: Write) -> None:
+def test_a_multilabel_assessment_has_the_numbers_of_scikit_learn(sk: Any, write: Write) -> None:
     predictions = write("predictions.csv", "id,label\n1,a b\n2,c\n3,b c\n4,a\n")
     truth = write("ground_truth.csv", "id,label\n4,a b\n3,b c\n2,c\n1,a c\n")
     metrics = [each for each in declared(kind=MULTILABEL) if each.object_info.name != "log_loss"]
@@ -154,7 +169,7 @@ def test_a_multilabel_assessment_has_the_numbers_of_scikit_learn(write: Write) -
     assert context.figures == {}
 
 
-def test_a_regression_has_the_numbers_of_scikit_learn(write: Write) -> None:
+def test_a_regression_has_the_numbers_of_scikit_learn(sk: Any, write: Write) -> None:
     y, p = [0.5, 2.0, 7.25, 1.0], [0.75, 2.0, 6.0, 1.5]
     predictions = write("predictions.csv", "".join(f"{i},{p[i]}\n" for i in range(4)))
     truth = write("ground_truth.csv", "".join(f"{i},{y[i]}\n" for i in range(4)))
@@ -175,7 +190,7 @@ def test_truth_without_a_prediction_is_left_out_and_counted(write: Write) -> Non
 def test_the_results_are_written_to_a_file_of_their_own_each_time(write: Write, tmp_path: Path) -> None:
     predictions, truth = write("predictions.csv", "a,1\n"), write("ground_truth.csv", "a,1\n")
     for _ in range(2):
-        SklearnEvaluation().do_evaluate(
+        create().do_evaluate(
             BINARY, [named("accuracy_score")], str(predictions), "predictions", str(truth), str(tmp_path / "out"), {}
         )
     files = sorted((tmp_path / "out").iterdir())
@@ -183,7 +198,7 @@ def test_the_results_are_written_to_a_file_of_their_own_each_time(write: Write, 
     assert all(file.name.removeprefix("eval_results_").removesuffix(".json").isdecimal() for file in files)
 
 
-def test_any_function_of_scikit_learn_works_as_a_metric(write: Write) -> None:
+def test_any_function_of_scikit_learn_works_as_a_metric(sk: Any, write: Write) -> None:
     metric = Metric.from_wire(
         {
             "objectInfo": {"name": "balanced"},
@@ -251,7 +266,7 @@ def test_another_encoding_is_refused_with_its_line(write: Write, tmp_path: Path,
 def test_a_metric_that_cannot_be_computed_is_refused_and_nothing_is_reported(
     write: Write, wire: dict[str, Any], told: str
 ) -> None:
-    plugin, context = SklearnEvaluation(), DetachedContext()
+    plugin, context = create(), DetachedContext()
     plugin.attach(context)
     files = str(write("p.csv", "a,1\nb,0\n")), "predictions", str(write("t.csv", "a,1\nb,0\n"))
     with pytest.raises(RequestError, match=told):
@@ -260,7 +275,7 @@ def test_a_metric_that_cannot_be_computed_is_refused_and_nothing_is_reported(
 
 
 def test_an_unknown_assessment_and_an_empty_list_and_folder_are_refused(tmp_path: Path) -> None:
-    plugin, nowhere = SklearnEvaluation(), str(tmp_path)
+    plugin, nowhere = create(), str(tmp_path)
     with pytest.raises(RequestError, match="assessment_type: 'Taste'"):
         plugin.do_evaluate("Taste", [named("r2_score")], nowhere, "predictions", nowhere, None, {})
     with pytest.raises(RequestError, match="metrics: the list is empty"):

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from tabular_transform import TabularTransform
 
 from mistk_service import DetachedContext, MistkDataset, RequestError
@@ -52,13 +51,17 @@ def test_equal_rows_are_removed_and_the_order_stays(transform: Transform, form: 
     assert transform(table, {"deduplicate": {"columns": ["id"]}}, form=form)["data"]["id"].to_list() == [3, 1, 2]
 
 
-@pytest.mark.parametrize(("method", "scaler"), [("standard", StandardScaler()), ("minmax", MinMaxScaler())])
-def test_numbers_are_scaled_as_scikit_learn_does_it(transform: Transform, method: str, scaler: Any) -> None:
+@pytest.mark.parametrize(("method", "scaler"), [("standard", "StandardScaler"), ("minmax", "MinMaxScaler")])
+def test_numbers_are_scaled_as_scikit_learn_does_it(transform: Transform, method: str, scaler: str) -> None:
+    from sklearn import preprocessing
+
     rng = np.random.default_rng(1)
     values = np.column_stack([rng.normal(5, 3, 40), rng.integers(0, 9, 40), np.full(40, 7.0)])
     table = pl.DataFrame(values, schema=["a", "b", "c"]).with_columns(pl.lit("text").alias("d"))
     result = transform(table, {"scale": {"method": method}}, form="parquet")["data"]
-    assert result.select("a", "b", "c").to_numpy() == pytest.approx(scaler.fit_transform(values))
+    assert result.select("a", "b", "c").to_numpy() == pytest.approx(
+        getattr(preprocessing, scaler)().fit_transform(values)
+    )
     assert result["d"].to_list() == ["text"] * 40
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
 from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.values import Dataset, MistkDataset, ObjectInfo, Objective
-from mistk_service.resources import contract_path
+from mistk_service.resources import contract_path, load_contract
 
 with warnings.catch_warnings():
     # Connexion imports the test client of Starlette and the old resolver of jsonschema; both warn of their replacement.
@@ -76,12 +75,7 @@ MISTK: dict[str, tuple[str, str, dict[str, tuple[str, str, bool]]]] = {
 }
 
 
-def load() -> dict[str, Any]:
-    with contract_path().open(encoding="utf-8") as file:
-        return yaml.safe_load(file)
-
-
-SPEC = load()
+SPEC = load_contract()
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:

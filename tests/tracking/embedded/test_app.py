@@ -6,11 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from starlette.responses import PlainTextResponse
 
 from mistk_service.errors import SettingsError
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
 from mistk_service.tracking.errors import StoreUnavailable
 
@@ -95,7 +94,7 @@ def test_a_failure_that_nobody_expected_tells_nothing(caplog):
 
 
 def test_every_path_of_the_contract_belongs_to_the_tracking_server():
-    contract = yaml.load(contract_path("mlflow-api.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+    contract = load_contract("mlflow-api.yaml")
     assert all(is_tracking_path(path) for path in contract["paths"])
     assert is_tracking_path("/ajax-api/2.0/preview/mlflow/runs/get")
     assert is_tracking_path("/api/v4/projects/1/ml/mlflow/api/2.0/mlflow/runs/get")
