@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -15,13 +14,6 @@ from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.values import Dataset, MistkDataset, ObjectInfo, Objective
 from mistk_service.resources import contract_path, load_contract
-
-with warnings.catch_warnings():
-    # Connexion imports the test client of Starlette and the old resolver of jsonschema; both warn of their replacement.
-    warnings.simplefilter("ignore")
-    from connexion import AsyncApp
-    from connexion.json_schema import Draft4RequestValidator
-    from connexion.resolver import Resolver
 
 # path -> (method, operationId, parameters as name: (place, type, required)); an orchestrator of MISTK relies on them.
 MISTK: dict[str, tuple[str, str, dict[str, tuple[str, str, bool]]]] = {
@@ -109,6 +101,8 @@ def nodes(node: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
 def errors_in(name: str, value: Any) -> list[str]:
     """What a definition says against a value, as Connexion judges it."""
     schema = {"$ref": f"#/definitions/{name}", "definitions": SPEC["definitions"]}
+    from connexion.json_schema import Draft4RequestValidator
+
     errors = Draft4RequestValidator(schema).iter_errors(value)
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
 
@@ -165,6 +159,9 @@ def test_every_definition_and_response_is_used():
 
 
 def test_connexion_takes_it_and_asks_for_a_handler_for_every_operation_id():
+    from connexion import AsyncApp
+    from connexion.resolver import Resolver
+
     asked: set[str] = set()
 
     def handler(operation_id: str) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from connexion.decorators.parameter import pythonic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Scope
@@ -246,4 +245,6 @@ def test_whatever_the_body_both_ways_read_it_alike(short: Way, long: Way, path: 
     "name", ["modelPath", "format", "HTTPPath", "data-path", "2fast", "resourceVersion", "in", "x1Y"]
 )
 def test_arguments_have_the_names_that_connexion_gives_them(name: str) -> None:
+    from connexion.decorators.parameter import pythonic
+
     assert argument_name(name) == pythonic(name)
