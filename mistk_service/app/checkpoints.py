@@ -1,4 +1,4 @@
-"""The folder of a checkpoint. The last checkpoint in it stays whole until the next one is complete.
+"""The place of a checkpoint. The last checkpoint in it stays whole until the next one is complete.
 
 A model may need longer to save than a job may take to end. If it wrote over the last checkpoint, its end would leave neither.
 """
@@ -14,6 +14,11 @@ _NEXT = ".mistk-next"
 
 #: Links to the files of a complete checkpoint that are not in their places yet, and these links while they are made.
 _COMPLETE, _LINKED = ".mistk-complete", ".mistk-linked"
+
+
+def archive_at(url: str) -> str:
+    """Return the URL of the archive that is the checkpoint, if its place is not on this machine."""
+    return f"{url.rstrip('/')}/checkpoint.tar"
 
 
 def next_checkpoint(place: Path) -> Path:

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from mistk_service.app.autostart import Autostart
-from mistk_service.app.checkpoints import complete, next_checkpoint, recover
+from mistk_service.app.checkpoints import archive_at, complete, next_checkpoint, recover
 from mistk_service.app.exit_codes import ExitCode
 from mistk_service.app.job_progress import JobProgress
 from mistk_service.app.job_settings import JobSettings
 from mistk_service.app.platforms import has_files
 from mistk_service.app.steps import Interrupted
-from mistk_service.app.storage import store
+from mistk_service.app.storage import store, store_archive
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, StateChanged
 from mistk_service.errors import InvalidRequest, MistkError
@@ -131,9 +131,10 @@ class Job:
             if not has_files(Path(place)):
                 return None
         try:
-            return await self._start.fetch(place, "--checkpoint")
-        except InvalidRequest:
-            return None  # nothing was saved there so far
+            return await self._start.fetch(archive_at(place) if "://" in place else place, "--checkpoint")
+        except InvalidRequest as error:
+            logger.info("The training begins anew: %s", error)
+            return None
 
     async def _keep_predictions(self, controller: Controller) -> None:
         settings = self._settings
@@ -154,6 +155,16 @@ class Job:
         )
         await self._store(folder, place, field)
         return folder
+
+    async def _save_checkpoint(self, controller: Controller, place: str) -> None:
+        """Save a checkpoint, which takes the place of the last one when it is complete."""
+        is_url = "://" in place
+        folder = self._scratch / "next" if is_url else next_checkpoint(Path(place))
+        await self._save(controller, "saveModel", str(folder), "--checkpoint")
+        if is_url:
+            await asyncio.to_thread(store_archive, folder, archive_at(place), "--checkpoint")
+        else:
+            await on_thread(complete, Path(place))
 
     @staticmethod
     async def _store(folder: Path, place: str, field: str) -> None:
@@ -182,21 +193,18 @@ class Job:
 
     async def _interrupt(self, controller: Controller) -> None:
         settings = self._settings
-        place = settings.checkpoint or settings.save_model
-        assert place is not None
         try:
             async with asyncio.timeout(settings.grace):
                 # It pauses, has ended, or continues if it cannot pause. In the last case nothing can be saved.
                 left = self._steps.expect(lambda event: isinstance(event, StateChanged) and event.state != PAUSING)
                 await controller.call("pause")
                 await left
-                is_folder = settings.checkpoint is not None and "://" not in place
-                target = str(next_checkpoint(Path(place))) if is_folder else place
-                await self._save(controller, "saveModel", target, "--checkpoint")
-                if is_folder:
-                    await on_thread(complete, Path(place))
+                if settings.checkpoint is not None:
+                    await self._save_checkpoint(controller, settings.checkpoint)
+                elif settings.save_model is not None:
+                    await self._save(controller, "saveModel", settings.save_model, "--save-model")
             self._checkpointed = True
-            logger.info("The interrupted training is saved at %s.", place)
+            logger.info("The interrupted training is saved at %s.", settings.checkpoint or settings.save_model)
         except TimeoutError:
             logger.error(
                 "The interrupted training is not saved: it was not paused and saved within %g s", settings.grace

@@ -68,6 +68,21 @@ def store(folder: Path, place: str, field: str) -> None:
             filesystem.put_file(str(file), target)
 
 
+def store_archive(folder: Path, place: str, field: str) -> None:
+    """Store a folder as one archive at a URL. An object storage replaces the one that is there at once, when all has arrived.
+
+    Raises:
+        InvalidRequest: the URL cannot be parsed.
+        StorageUnreachable: the storage cannot be reached.
+    """
+    with _translated(place, field):
+        # The folder itself is in the archive, so that its contents come back whatever they are.
+        archive = shutil.make_archive(str(folder), "tar", folder.parent, folder.name)
+        filesystem, target = _filesystem(place)
+        filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+        filesystem.put_file(archive, target)
+
+
 def _copy(place: str, path: Path) -> None:
     filesystem, root = _filesystem(place)
     if filesystem.info(root)["type"] == "file":
