@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -37,8 +37,10 @@ _KEPT = 100_000
 
 _TYPES: dict[str, ResourceType] = {"experiment": "experiment", "registered_model": "registered_model"}
 
-#: Finds the experiments or the models of a request, by its fields and the parameters of its path.
-Find = Callable[["Permissions", Fields, Mapping[str, str]], list[str]]
+#: What names the experiments or the models that a request is about.
+Subject = Literal[
+    "run", "runs", "experiment", "experiment name", "logged model", "model", "place", "project", "resource"
+]
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Decision:
     """The requirements of an operation.
 
     Attributes:
-        permission: the permission that a user needs for everything that ``find`` returns; None for no particular one.
-        find: finds the resources of the request; None for none in particular.
-        kind: the type of these resources.
+        permission: the permission that a user needs for the experiments or models; None for no particular one.
+        subject: what names them in the request; None for none in particular.
+        kind: their type.
         admin: whether only admins may call it.
         filtered: whether the answer leaves out items that the user may not read.
         creates: whether the user gets MANAGE for the created resource.
@@ -57,7 +59,7 @@ class Decision:
     """
 
     permission: Permission | None = None
-    find: Find | None = None
+    subject: Subject | None = None
     kind: ResourceType = "experiment"
     admin: bool = False
     filtered: bool = False
@@ -98,7 +100,7 @@ class Permissions:
     def check(
         self, operation_id: str, principal: Principal, given: Fields | Request, parameters: Mapping[str, str]
     ) -> None:
-        """Return if a request is allowed. May block, unless :meth:`is_brief`.
+        """Return if a request is allowed. May block.
 
         Raises:
             NotAllowed: it is not.
@@ -116,11 +118,11 @@ class Permissions:
             return
         if decision.admin:
             raise NotAllowed("Permission denied: only admins may do that.")
-        if decision.find is None or decision.permission is None:
+        if decision.subject is None or decision.permission is None:
             return
         fields = query_of(given.scope) if isinstance(given, Request) else given
-        kind = resource_type_of(fields) if decision.find is _of_resource else decision.kind
-        for resource in decision.find(self, fields, parameters):
+        kind = resource_type_of(fields) if decision.subject == "resource" else decision.kind
+        for resource in self._resources(decision.subject, fields, parameters):
             self._require(principal, decision.permission, kind, resource)
         if operation_id == "create_model_version":
             for experiment_id in self._sources_of(fields):
@@ -175,9 +177,31 @@ class Permissions:
         key = str(experiment_number(resource)) if kind == "experiment" else resource
         return known[1].get((kind, key), self._default)
 
-    # --- what a request is about --------------------------------------------------------------------------------------
+    def _resources(self, subject: Subject, fields: Fields, parameters: Mapping[str, str]) -> list[str]:
+        """Return the ids of the experiments, or the names of the models, that a request is about."""
+        match subject:
+            # Some operations read one of the two names, and some the other.
+            case "run":
+                return [self._experiment_of_run(each) for name in ("run_id", "run_uuid") if (each := fields.text(name))]
+            case "runs":
+                return [self._experiment_of_run(each) for name in ("run_id", "run_ids") for each in fields.texts(name)]
+            case "experiment":
+                experiment_id = fields.identifier("experiment_id")
+                return [experiment_id] if experiment_id else []
+            case "experiment name":
+                return [self._store.get_experiment_by_name(fields.required_text("experiment_name")).experiment_id]
+            case "logged model":
+                return [self._store.get_logged_model(parameters["model_id"]).experiment_id]
+            case "model":
+                return [fields.required_text("name")]
+            case "place":
+                return [self._experiment_of_place(parameters.get("artifact_path") or fields.text("path") or "")]
+            case "project":
+                return [self._projects.project(parameters["project"]).experiment_id]
+            case "resource":
+                return [fields.required_text("resource_id")]
 
-    def experiment_of_run(self, run_id: str) -> str:
+    def _experiment_of_run(self, run_id: str) -> str:
         """Return the experiment of a run, which never changes."""
         if run_id not in self._experiments:
             if len(self._experiments) >= _KEPT:
@@ -185,19 +209,7 @@ class Permissions:
             self._experiments[run_id] = self._store.get_run(run_id).info.experiment_id
         return self._experiments[run_id]
 
-    def experiment_of_model(self, model_id: str) -> str:
-        """Return the experiment of a logged model."""
-        return self._store.get_logged_model(model_id).experiment_id
-
-    def experiment_named(self, name: str) -> str:
-        """Return the id of an experiment by its name."""
-        return self._store.get_experiment_by_name(name).experiment_id
-
-    def experiment_of_project(self, project: str) -> str:
-        """Return the experiment of a project of GitLab's dialect."""
-        return self._projects.project(project).experiment_id
-
-    def experiment_of_place(self, place: str) -> str:
+    def _experiment_of_place(self, place: str) -> str:
         """Return the experiment whose artifacts are at a path below the artifact root.
 
         Raises:
@@ -209,15 +221,15 @@ class Permissions:
         owner = self._locations.owner(place)
         if owner is None:
             raise NotAllowed("Permission denied: the path belongs to no experiment.")
-        return self.experiment_of_run(owner[0])
+        return self._experiment_of_run(owner[0])
 
     def _sources_of(self, fields: Fields) -> list[str]:
         """Return the experiments whose files become a model version."""
-        found = [self.experiment_of_run(run_id)] if (run_id := fields.text("run_id")) else []
+        found = [self._experiment_of_run(run_id)] if (run_id := fields.text("run_id")) else []
         if model_id := fields.text("model_id"):
-            found.append(self.experiment_of_model(model_id))
+            found.append(self._store.get_logged_model(model_id).experiment_id)
         with suppress(InvalidParameter, ResourceNotFound):  # this server does not store it, or the store refuses it
-            found.append(self.experiment_of_place(self._locations.place(fields.required_text("source"), "")))
+            found.append(self._experiment_of_place(self._locations.place(fields.required_text("source"), "")))
         return found
 
 
@@ -262,45 +274,6 @@ def require_self(fields: Fields, username: str) -> None:
     raise NotAllowed("Permission denied: only the user and admins may do that.")
 
 
-def _of_run(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
-    run_id = fields.text("run_id") or fields.text("run_uuid")
-    return [permissions.experiment_of_run(run_id)] if run_id else []
-
-
-def _of_runs(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
-    return [permissions.experiment_of_run(run_id) for run_id in fields.texts("run_ids") or fields.texts("run_id")]
-
-
-def _of_experiment(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:
-    experiment_id = fields.identifier("experiment_id")
-    return [experiment_id] if experiment_id else []
-
-
-def _of_experiment_name(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
-    return [permissions.experiment_named(fields.required_text("experiment_name"))]
-
-
-def _of_logged_model(permissions: Permissions, _: Fields, parameters: Mapping[str, str]) -> list[str]:
-    return [permissions.experiment_of_model(parameters["model_id"])]
-
-
-def _of_name(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:
-    return [fields.required_text("name")]
-
-
-def _of_place(permissions: Permissions, fields: Fields, parameters: Mapping[str, str]) -> list[str]:
-    place = parameters.get("artifact_path") or fields.text("path") or ""
-    return [permissions.experiment_of_place(place)]
-
-
-def _of_project(permissions: Permissions, _: Fields, parameters: Mapping[str, str]) -> list[str]:
-    return [permissions.experiment_of_project(parameters["project"])]
-
-
-def _of_resource(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:
-    return [fields.required_text("resource_id")]
-
-
 def _all(names: str, *arguments: Any, **more: Any) -> dict[str, Decision]:
     decision = Decision(*arguments, **more)
     return dict.fromkeys(names.split(), decision)
@@ -319,28 +292,28 @@ def _project_permission(name: str) -> Permission:
 
 #: The requirements of each operation of the tracking API. Operations that are refused to everybody have none.
 DECISIONS: dict[str, Decision] = {
-    **_all("get_run get_metric_history list_artifacts get_run_artifact get_run_archive", READ, _of_run),
-    **_all("get_metric_history_bulk get_metric_history_bulk_interval get_metric_columns", READ, _of_runs),
+    **_all("get_run get_metric_history list_artifacts get_run_artifact get_run_archive", READ, "run"),
+    **_all("get_metric_history_bulk get_metric_history_bulk_interval get_metric_columns", READ, "runs"),
     **_all(
         "log_metric log_batch log_param set_tag delete_tag log_inputs log_outputs log_model update_run upload_run_artifact",
         EDIT,
-        _of_run,
+        "run",
     ),
-    **_all("delete_run restore_run", MANAGE, _of_run),
-    **_all("get_experiment", READ, _of_experiment),
-    **_all("get_experiment_by_name", READ, _of_experiment_name),
+    **_all("delete_run restore_run", MANAGE, "run"),
+    **_all("get_experiment", READ, "experiment"),
+    **_all("get_experiment_by_name", READ, "experiment name"),
     **_all(
         "create_run update_experiment set_experiment_tag delete_experiment_tag create_logged_model",
         EDIT,
-        _of_experiment,
+        "experiment",
     ),
-    **_all("delete_experiment restore_experiment", MANAGE, _of_experiment),
+    **_all("delete_experiment restore_experiment", MANAGE, "experiment"),
     **_all("create_experiment", creates=True),
     **_all("search_experiments search_experiments_by_query list_experiments", filtered=True),
     **_all("search_runs search_datasets search_logged_models", filtered=True),
-    **_all("get_logged_model list_logged_model_artifacts get_logged_model_artifact", READ, _of_logged_model),
-    **_all("finalize_logged_model set_logged_model_tags log_logged_model_params", EDIT, _of_logged_model),
-    **_all("delete_logged_model delete_logged_model_tag", MANAGE, _of_logged_model),
+    **_all("get_logged_model list_logged_model_artifacts get_logged_model_artifact", READ, "logged model"),
+    **_all("finalize_logged_model set_logged_model_tags log_logged_model_params", EDIT, "logged model"),
+    **_all("delete_logged_model delete_logged_model_tag", MANAGE, "logged model"),
     **_all("create_registered_model", kind="registered_model", creates=True),
     **_all(
         "search_registered_models list_registered_models search_model_versions", kind="registered_model", filtered=True
@@ -349,7 +322,7 @@ DECISIONS: dict[str, Decision] = {
         """get_registered_model get_latest_versions get_latest_versions_by_query get_model_version_by_alias get_model_version
         get_model_version_download_uri get_model_version_artifact""",
         READ,
-        _of_name,
+        "model",
         kind="registered_model",
     ),
     **_all(
@@ -357,20 +330,20 @@ DECISIONS: dict[str, Decision] = {
         set_registered_model_alias create_model_version update_model_version transition_model_version_stage
         set_model_version_tag""",
         EDIT,
-        _of_name,
+        "model",
         kind="registered_model",
     ),
-    **_all("rename_registered_model", EDIT, _of_name, kind="registered_model", moves=True),
-    **_all("delete_registered_model", MANAGE, _of_name, kind="registered_model", moves=True),
+    **_all("rename_registered_model", EDIT, "model", kind="registered_model", moves=True),
+    **_all("delete_registered_model", MANAGE, "model", kind="registered_model", moves=True),
     **_all(
         "delete_registered_model_alias delete_model_version delete_model_version_tag",
         MANAGE,
-        _of_name,
+        "model",
         kind="registered_model",
     ),
-    **_all("list_proxied_artifacts download_artifact", READ, _of_place),
-    **_all("upload_artifact", EDIT, _of_place),
-    **_all("delete_artifact", MANAGE, _of_place),
+    **_all("list_proxied_artifacts download_artifact", READ, "place"),
+    **_all("upload_artifact", EDIT, "place"),
+    **_all("delete_artifact", MANAGE, "place"),
     **_all("get_presigned_download_url", READ),
     **_all(
         """create_presigned_upload_url create_presigned_download_url create_multipart_upload complete_multipart_upload
@@ -386,17 +359,17 @@ DECISIONS: dict[str, Decision] = {
         """create_experiment_permission get_experiment_permission update_experiment_permission
         delete_experiment_permission""",
         MANAGE,
-        _of_experiment,
+        "experiment",
         accounts=True,
     ),
     **_all(
         """create_registered_model_permission get_registered_model_permission update_registered_model_permission
         delete_registered_model_permission""",
         MANAGE,
-        _of_name,
+        "model",
         kind="registered_model",
         accounts=True,
     ),
-    **_all("grant_user_permission revoke_user_permission", MANAGE, _of_resource, accounts=True),
-    **{f"project:{name}": Decision(_project_permission(name), _of_project) for name in _IN_PROJECT.split()},
+    **_all("grant_user_permission revoke_user_permission", MANAGE, "resource", accounts=True),
+    **{f"project:{name}": Decision(_project_permission(name), "project") for name in _IN_PROJECT.split()},
 }

@@ -172,6 +172,19 @@ def test_each_permission_allows_what_it_is_for(owner, other, experiment, run_id)
     other.refused("GET", "metrics/get-history", run_id=run_id, metric_key="a")
 
 
+def test_every_run_that_a_request_names_is_checked(owner, other, experiment, run_id):
+    owner.done("POST", "runs/log-metric", run_id=run_id, key="a", value=1, timestamp=1)
+    of = {"experiment_id": experiment, "username": other.name}
+    owner.done("POST", "experiments/permissions/create", **of, permission="NO_PERMISSIONS")
+    own = other.done("POST", "experiments/create", name=uuid.uuid4().hex)["experiment_id"]
+    own_run = other.done("POST", "runs/create", experiment_id=own)["run"]["info"]["run_id"]
+    other.refused("GET", "metrics/get-history-bulk", run_ids=own_run, run_id=run_id, metric_key="a")
+    upload = {"run_id": own_run, "run_uuid": run_id, "path": "a.txt"}
+    answer = other.send("POST", "/ajax-api/2.0/mlflow/upload-artifact", params=upload, content=b"text")
+    assert answer.status_code == 403, answer.text
+    assert "files" not in owner.done("GET", "artifacts/list", run_id=run_id)
+
+
 def test_searches_leave_out_what_a_user_may_not_read(owner, other, experiment, run_id, model):
     owner.done(
         "POST",
