@@ -9,7 +9,7 @@ from mistk_service.tracking.filters._grammars import (
     Grammar,
 )
 from mistk_service.tracking.filters._parser import parse_filter, parse_order
-from mistk_service.tracking.filters._syntax import OPERATORS, Comparator, Comparison, Entity, Order, Value, ValueKind
+from mistk_service.tracking.filters._syntax import OPERATORS, Comparator, Comparison, Entity, Order, Value
 
 __all__ = [
     "EXPERIMENTS",
@@ -24,7 +24,6 @@ __all__ = [
     "Grammar",
     "Order",
     "Value",
-    "ValueKind",
     "parse_filter",
     "parse_order",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mistk_service.tracking.filters._syntax import Comparator, Entity, ValueKind
+from mistk_service.tracking.filters._syntax import Comparator, Entity
 
 _C = Comparator
 _EQUAL = frozenset({_C.EQ, _C.NE})
@@ -48,10 +48,9 @@ class Grammar:
     aliases: Mapping[str, str] = field(default_factory=dict)
     order_entities: frozenset[Entity] = frozenset()
 
-    def value_kind(self, entity: Entity, key: str) -> ValueKind:
-        """Return what type of value a key is compared with."""
-        number = entity is Entity.METRIC or (entity is Entity.ATTRIBUTE and key in self.numbers)
-        return ValueKind.NUMBER if number else ValueKind.TEXT
+    def is_number(self, entity: Entity, key: str) -> bool:
+        """Return whether a key is compared with a number, and not with text."""
+        return entity is Entity.METRIC or (entity is Entity.ATTRIBUTE and key in self.numbers)
 
 
 def _same(*names: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from mistk_service.tracking.errors import FilterError, InvalidParameter
 from mistk_service.tracking.filters._grammars import Grammar
-from mistk_service.tracking.filters._syntax import Comparator, Comparison, Entity, Order, Value, ValueKind
+from mistk_service.tracking.filters._syntax import Comparator, Comparison, Entity, Order, Value
 from mistk_service.tracking.filters._tokens import Kind, Token, error_at, tokenize
 
 T = TypeVar("T")
@@ -32,10 +32,6 @@ MAX_PATTERN = 12_000
 
 #: Characters of a whole number that a column can hold.
 _MAX_DIGITS = 18
-
-_C = Comparator
-_WORD_COMPARATORS = {"LIKE": _C.LIKE, "ILIKE": _C.ILIKE}
-_SYMBOL_COMPARATORS = {c.value: c for c in (_C.EQ, _C.NE, _C.LT, _C.LE, _C.GT, _C.GE)}
 
 
 def parse_filter(text: str, grammar: Grammar) -> tuple[Comparison, ...]:
@@ -114,10 +110,10 @@ class _Parser:
         if comparator not in allowed:
             names = ", ".join(c.value for c in Comparator if c in allowed)
             raise self._error(operator, f"{comparator.value} cannot be used with '{token.text}'; use one of {names}")
-        kind = self._grammar.value_kind(entity, key)
         if entity is Entity.ATTRIBUTE and key in self._grammar.quoted_numbers and self._at(Kind.STRING):
             return Comparison(entity, key, comparator, self._quoted_number(token))
-        return Comparison(entity, key, comparator, self._operand(comparator, kind, token))
+        is_number = self._grammar.is_number(entity, key)
+        return Comparison(entity, key, comparator, self._operand(comparator, token, is_number=is_number))
 
     def _comparator(self) -> Comparator:
         token = self._peek()
@@ -126,12 +122,10 @@ class _Parser:
             if self._at(Kind.OPERATOR) and self._peek().position == token.position + len(token.text):
                 both = token.text + self._peek().text
                 raise self._error(token, f"{both} is not a comparator; equality is written with one =")
-            return _SYMBOL_COMPARATORS[token.text]
-        for word, comparator in _WORD_COMPARATORS.items():
-            if self._word(word):
+            return Comparator(token.text)
+        for comparator in (Comparator.LIKE, Comparator.ILIKE, Comparator.IN):
+            if self._word(comparator):
                 return comparator
-        if self._word("IN"):
-            return Comparator.IN
         if self._word("NOT"):
             if not self._word("IN"):
                 raise self._unexpected("expected IN after NOT")
@@ -143,12 +137,12 @@ class _Parser:
             return Comparator.IS_NOT_NULL if negated else Comparator.IS_NULL
         raise self._unexpected("expected a comparator such as =, !=, <, >, LIKE, IN or IS NULL")
 
-    def _operand(self, comparator: Comparator, kind: ValueKind, name: Token) -> Value:
+    def _operand(self, comparator: Comparator, name: Token, *, is_number: bool) -> Value:
         if comparator in (Comparator.IS_NULL, Comparator.IS_NOT_NULL):
             return None
         if comparator in (Comparator.IN, Comparator.NOT_IN):
             return tuple(self._members())
-        if kind is ValueKind.NUMBER:
+        if is_number:
             return self._number(name)
         token = self._peek()
         value = self._string(f"a string in quotes, because '{name.text}' is text")
@@ -254,7 +248,7 @@ class _Parser:
         token = self._peek()
         if token.kind is Kind.STRING and token.text.startswith('"'):
             self._next += 1
-            return replace(token, kind=Kind.NAME, parts=(token.parts[0], None))
+            return replace(token, kind=Kind.NAME)
         return self._take(Kind.NAME, expected)
 
     def _take(self, kind: Kind, expected: str) -> Token:

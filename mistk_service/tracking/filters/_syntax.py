@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 #: The operand of a comparison: a string, a number, several strings, or nothing.
@@ -48,13 +48,6 @@ OPERATORS: dict[Comparator, Callable[[Any, Any], Any]] = {
     Comparator.GT: operator.gt,
     Comparator.GE: operator.ge,
 }
-
-
-class ValueKind(Enum):
-    """The type of what an attribute holds."""
-
-    TEXT = "a quoted string"
-    NUMBER = "a number"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 
 from mistk_service.tracking.errors import FilterError
 
@@ -15,14 +15,14 @@ _WINDOW = 40
 
 
 class Kind(Enum):
-    """The kinds of tokens; the values are what messages call them."""
+    """The kinds of tokens."""
 
-    NAME = "a name"
-    NUMBER = "a number"
-    STRING = "a quoted string"
-    OPERATOR = "a comparator"
-    PUNCTUATION = "a parenthesis or comma"
-    END = "the end"
+    NAME = auto()
+    NUMBER = auto()
+    STRING = auto()
+    OPERATOR = auto()
+    PUNCTUATION = auto()
+    END = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class Token:
         kind: what it is.
         text: as it was written.
         position: where it starts, in characters from 0.
-        parts: for a NAME: the text before the quoted part, and the quoted part or None; for a STRING: its content
-            twice.
+        parts: for a NAME: the text before the quoted part, and the quoted part or None; for a STRING: its content, and None.
     """
 
     kind: Kind
@@ -93,7 +92,7 @@ def _token(match: re.Match[str]) -> Token:
     if group in _PLAIN:
         return Token(_PLAIN[group], text, position)
     if group == "string":
-        return Token(Kind.STRING, text, position, (text[1:-1], text[1:-1]))
+        return Token(Kind.STRING, text, position, (text[1:-1], None))
     if group == "key":
         quote = text[-1]
         head, key = text[:-1].split("." + quote, 1)
