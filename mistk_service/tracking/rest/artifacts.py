@@ -28,7 +28,7 @@ from mistk_service.tracking.errors import (
 )
 from mistk_service.tracking.rest.config import PART_SIZE
 from mistk_service.tracking.rest.multipart import MultipartUploads, Source, pieces
-from mistk_service.tracking.rest.responses import About, Answer, read_object
+from mistk_service.tracking.rest.responses import About, read_object
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
 from mistk_service.tracking.values import FileInfo
@@ -174,8 +174,8 @@ class ProxiedArtifacts(_HttpArtifacts):
         about = About("artifact folder", path)
         full = f"{self._folder}/{checked}" if checked else self._folder
         with self._http.exchange("GET", self._listing, about, query={"path": full}) as response:
-            body = response.read()
-        answer = read_object(Answer(response.status_code, response.headers, body), self._http.server)
+            response.read()
+        answer = read_object(response, self._http.server)
         found = wire.page_from_answer(wire.read_file_info, answer, "files").items
         names = [FileInfo(posixpath.basename(info.path), info.is_dir, info.file_size) for info in found]
         return sorted(names, key=lambda info: info.path)

@@ -18,11 +18,12 @@ from mistk_service.tracking.store._runs import ExperimentStore
 from mistk_service.tracking.values import DatasetSummary, Experiment, Tag, ViewType
 from mistk_service.tracking.values.limits import (
     MAX_DATASET_EXPERIMENTS,
+    MAX_EXPERIMENT_TAG_VALUE,
     MAX_PAGE,
     check_experiment_name,
-    check_experiment_tag,
-    check_experiment_tags,
     check_max_results,
+    check_tag,
+    check_tags,
 )
 from mistk_service.tracking.values.page import Page, pages
 
@@ -37,7 +38,7 @@ class RestExperiments(Session, ExperimentStore):
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
         check_experiment_name(name)
-        given = check_experiment_tags(tags)
+        given = check_tags(tags, MAX_EXPERIMENT_TAG_VALUE)
         fields = {"name": name, "artifact_location": artifact_location or None, "tags": given}
         answer = self._http.post("experiments/create", fields, About("experiment", name))
         return wire.from_answer(lambda fields: fields.required_identifier("experiment_id"), answer)
@@ -101,16 +102,15 @@ class RestExperiments(Session, ExperimentStore):
         self._change("restore", experiment_id)
 
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
-        check_experiment_tag(tag)
+        check_tag(tag, MAX_EXPERIMENT_TAG_VALUE)
         try:
             self._change("set-experiment-tag", experiment_id, key=tag.key, value=tag.value)
         except InvalidParameter:
-            if self.capabilities.overwrites_tags or not self._has_tag(experiment_id, tag.key):
+            if self.capabilities.overwrites_tags:
+                raise
+            if all(each.key != tag.key for each in self.get_experiment(experiment_id).tags):
                 raise
             self._log_substitute("tags of experiments keep their first value; the server cannot change them.")
-
-    def _has_tag(self, experiment_id: str, key: str) -> bool:
-        return any(tag.key == key for tag in self.get_experiment(experiment_id).tags)
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         self._change("delete-experiment-tag", experiment_id, key=key)

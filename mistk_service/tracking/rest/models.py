@@ -22,12 +22,13 @@ from mistk_service.tracking.values import (
 )
 from mistk_service.tracking.values.limits import (
     MAX_MODELS_PAGE,
+    MAX_REGISTRY_TAG_VALUE,
     MAX_VERSIONS_PAGE,
     check_alias,
     check_max_results,
     check_model_name,
-    check_registry_tag,
-    check_registry_tags,
+    check_tag,
+    check_tags,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -45,7 +46,7 @@ class RestRegistry(Session, RegistryStore):
         check_model_name(name)
         fields = {
             "name": name,
-            "tags": check_registry_tags(tags),
+            "tags": check_tags(tags, MAX_REGISTRY_TAG_VALUE),
             "description": description,
             "deployment_job_id": deployment_job_id,
         }
@@ -88,7 +89,7 @@ class RestRegistry(Session, RegistryStore):
         return list(wire.page_from_answer(wire.read_model_version, answer, "model_versions"))
 
     def set_registered_model_tag(self, name: str, tag: Tag) -> None:
-        check_registry_tag(tag)
+        check_tag(tag, MAX_REGISTRY_TAG_VALUE)
         fields = {"name": name, "key": tag.key, "value": tag.value}
         self._http.post("registered-models/set-tag", fields, _about(name))
 
@@ -120,7 +121,7 @@ class RestRegistry(Session, RegistryStore):
             "name": name,
             "source": source,
             "run_id": run_id or None,
-            "tags": check_registry_tags(tags),
+            "tags": check_tags(tags, MAX_REGISTRY_TAG_VALUE),
             "run_link": run_link or None,
             "description": description or None,
             "model_id": model_id,
@@ -160,7 +161,7 @@ class RestRegistry(Session, RegistryStore):
         return self._search("model-versions/search", fields, MODEL_VERSIONS, read, "model_versions", by_query=True)
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
-        check_registry_tag(tag)
+        check_tag(tag, MAX_REGISTRY_TAG_VALUE)
         fields = {"name": name, "version": version, "key": tag.key, "value": tag.value}
         self._http.post("model-versions/set-tag", fields, _about(name, version))
 

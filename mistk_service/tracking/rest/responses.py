@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, NoReturn
 
+import httpx
 import msgspec
 
 from mistk_service.tracking.errors import (
@@ -24,6 +25,7 @@ from mistk_service.tracking.errors import (
     Unauthenticated,
 )
 from mistk_service.tracking.rest.config import VARIABLES
+from mistk_service.tracking.rest.identity import Identity
 from mistk_service.tracking.rest.urls import without_userinfo
 
 Json = dict[str, Any]
@@ -74,36 +76,22 @@ class About(NamedTuple):
 SOMETHING = About()
 
 
-class Answer(NamedTuple):
-    """The answer to a request.
-
-    Attributes:
-        status: of HTTP.
-        headers: by lower-case names.
-        body: the body, unchanged.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-def read_object(answer: Answer, server: str, *, quoting: bool = True) -> Json:
-    """Return the JSON object of a successful answer.
+def read_object(response: httpx.Response, server: str, *, quoting: bool = True) -> Json:
+    """Return the JSON object of a successful response.
 
     Args:
-        answer: the answer.
+        response: the response, which has been read.
         server: the name of the sender for messages.
         quoting: whether an error may quote the beginning of the body.
 
     Raises:
         AnswerLost: it is not: it was truncated, or does not come from the tracking server.
     """
-    if not answer.body.strip():
+    if not response.content.strip():
         return {}
-    value = _decoded(answer.body)
+    value = _decoded(response.content)
     if not isinstance(value, dict):
-        found = f": {_quote(answer.body)!r}" if quoting else ""
+        found = f": {_quote(response.content)!r}" if quoting else ""
         raise AnswerLost(
             f"{server} sent something other than a JSON object of MLflow's API, or only a part of one{found}. "
             "Is that the address of a tracking server?"
@@ -112,35 +100,37 @@ def read_object(answer: Answer, server: str, *, quoting: bool = True) -> Json:
 
 
 def raise_for(
-    answer: Answer, server: str, about: About, *, essential: bool, identified: bool, hide: Callable[[str], str]
+    response: httpx.Response, server: str, about: About, identity: Identity, *, essential: bool, quoting: bool = True
 ) -> NoReturn:
-    """Raise the error for an unsuccessful answer.
+    """Raise the error for an unsuccessful response.
 
     Args:
-        answer: the answer.
+        response: the response, which has been read.
         server: the name of the sender for messages.
         about: the subject of the request.
+        identity: the credentials of the request.
         essential: whether every server of this API has the operation. If it is missing, the address is wrong.
-        identified: whether the request had credentials.
-        hide: removes the secrets from a text.
+        quoting: whether an error may quote the body.
     """
-    body = _decoded(answer.body)
+    content = response.content if quoting else b""
+    body = _decoded(content)
     fields = body if isinstance(body, dict) else {}
     code = fields.get("error_code")
     message = fields.get("message") or fields.get("error_description") or fields.get("error")
-    text = hide(message if isinstance(message, str) else "" if fields else _quote(answer.body))[:_QUOTED]
+    text = identity.hide(message if isinstance(message, str) else "" if fields else _quote(content))[:_QUOTED]
     if isinstance(code, str) and code:
-        _raise_for_code(code, text or code, about, identified=identified)
-    if answer.status == 401:
-        raise _unauthenticated(_as_sentence(answer, server, text), identified=identified)
-    _raise_for_status(answer, server, text, about, essential=essential)
+        _raise_for_code(code, text or code, about, identity)
+    sentence = _sentence(f"{server} answered {response.status_code}" + (f": {text}" if text else ""))
+    if response.status_code == 401:
+        raise _unauthenticated(sentence, identity)
+    _raise_for_status(response, sentence, about, essential=essential)
 
 
-def _raise_for_code(code: str, text: str, about: About, *, identified: bool) -> None:
+def _raise_for_code(code: str, text: str, about: About, identity: Identity) -> None:
     if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
         raise _invalid(text)
     if code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
-        raise _unauthenticated(_sentence(text), identified=identified)
+        raise _unauthenticated(_sentence(text), identity)
     error = _ERRORS.get(code)
     if error in _WORDS and text == code:
         text = f"{_WORDS[error]} {about.kind} {about.key!r} on the server."
@@ -148,12 +138,12 @@ def _raise_for_code(code: str, text: str, about: About, *, identified: bool) -> 
         raise error(text)
 
 
-def _where(answer: Answer) -> str:
+def _where(response: httpx.Response) -> str:
     """Describe a redirect, which is not followed."""
-    location = answer.headers.get("location")
+    location = response.headers.get("location")
     if not location:
         return "It is a redirect without a target."
-    return f"It is a redirect to {without_userinfo(location)}; those of writes, and to others, are not followed."
+    return f"It is a redirect to {without_userinfo(location)}; redirects of writes, and to other servers, are not followed."
 
 
 def _invalid(text: str) -> InvalidParameter:
@@ -166,8 +156,8 @@ def _invalid(text: str) -> InvalidParameter:
     return InvalidParameter(text, field=found[1] if found else None)
 
 
-def _unauthenticated(message: str, *, identified: bool) -> Unauthenticated:
-    if identified:
+def _unauthenticated(message: str, identity: Identity) -> Unauthenticated:
+    if identity.is_known:
         return Unauthenticated(f"{message} Check the token, or the username and password; they may have expired.")
     return Unauthenticated(
         f"{message} No credentials were sent: set {VARIABLES['token']}, or {VARIABLES['username']} and "
@@ -175,22 +165,16 @@ def _unauthenticated(message: str, *, identified: bool) -> Unauthenticated:
     )
 
 
-def _as_sentence(answer: Answer, server: str, text: str) -> str:
-    """Return a server's answer as a sentence."""
-    return _sentence(f"{server} answered {answer.status}" + (f": {text}" if text else ""))
-
-
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, essential: bool) -> NoReturn:
-    status = answer.status
-    message = _as_sentence(answer, server, text)
+def _raise_for_status(response: httpx.Response, message: str, about: About, *, essential: bool) -> NoReturn:
+    status = response.status_code
     if status in _NOT_TAKEN:
-        raise StoreUnavailable(message, retry_after=retry_after(answer.headers))
+        raise StoreUnavailable(message, retry_after=retry_after(response.headers))
     if status >= 500 and status not in (501, 505):
-        raise AnswerLost(message, retry_after=retry_after(answer.headers))
+        raise AnswerLost(message, retry_after=retry_after(response.headers))
     if status == 403:
         raise PermissionDenied(message)
     if status in (404, 405, 501):
@@ -203,7 +187,7 @@ def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, e
     if status in (400, 411, 413, 414, 415, 422, 431):
         raise _invalid(f"{about.kind} {about.key!r}: {message}")
     if 300 <= status < 400:
-        raise StoreUnavailable(f"{message} {_where(answer)} Give the address that it redirects to.")
+        raise StoreUnavailable(f"{message} {_where(response)} Give the address that it redirects to.")
     if status == 407:
         raise StoreUnavailable(f"{message} A proxy in between requires authentication.")
     raise StoreError(message)

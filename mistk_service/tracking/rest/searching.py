@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from mistk_service.tracking.errors import InvalidPageToken
@@ -143,19 +144,17 @@ def _alike(have: Any, want: Any) -> tuple[Any, Any]:
 def _ordered(items: list[T], orders: Sequence[Order], values: _Values[T]) -> list[T]:
     """Sort by the last key first, since sorting is stable."""
     for order in reversed(orders):
-        plain: list[tuple[Any, T]] = []
-        odd: list[tuple[int, T]] = []
+        plain, nan, absent = [], [], []
         for item in items:
-            found = values(item, order.entity, order.key)
-            if not found:
-                odd.append((1, item))
-            elif isinstance(found[0], float) and math.isnan(found[0]):
-                odd.append((0, item))
+            value = next(iter(values(item, order.entity, order.key)), None)
+            if value is None:
+                absent.append(item)
+            elif isinstance(value, float) and math.isnan(value):
+                nan.append(item)
             else:
-                plain.append((found[0], item))
-        plain.sort(key=lambda pair: pair[0], reverse=not order.ascending)
-        odd.sort(key=lambda pair: pair[0])
-        items = [item for _, item in plain] + [item for _, item in odd]
+                plain.append((value, item))
+        plain.sort(key=itemgetter(0), reverse=not order.ascending)
+        items = [*(item for _, item in plain), *nan, *absent]
     return items
 
 

@@ -63,13 +63,6 @@ class Session:
                 self._sender = ThreadPoolExecutor(1, thread_name_prefix="rest-store")
             return self._sender.submit(call, *args, **kwargs)
 
-    def _finish(self) -> None:
-        """Wait for the submitted calls, and accept no more."""
-        with self._lock:
-            self._closed, sender = True, self._sender
-        if sender is not None:
-            sender.shutdown(wait=True)
-
     def _log_substitute(self, what: str) -> None:
         """Log once how something that the server does not support is done instead."""
         with self._lock:

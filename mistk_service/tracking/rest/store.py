@@ -66,7 +66,10 @@ class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remot
 
     def close(self) -> None:
         """Finish submitted writes, and close the connections. Closing twice is allowed."""
-        self._finish()
+        with self._lock:
+            self._closed, sender = True, self._sender
+        if sender is not None:
+            sender.shutdown(wait=True)
         self._http.close()
 
     def run_artifacts(self, run: Run) -> ArtifactRepository:

@@ -6,9 +6,9 @@ import logging
 import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -25,7 +25,7 @@ from mistk_service.tracking.errors import (
 )
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.identity import Identity
-from mistk_service.tracking.rest.responses import SOMETHING, About, Answer, Json, raise_for, read_object
+from mistk_service.tracking.rest.responses import SOMETHING, About, Json, raise_for, read_object
 from mistk_service.tracking.rest.urls import Addresses, origin, proxy_before, without_userinfo
 
 #: The operations that every server of this API has; a 404 for one of them means that the address is wrong.
@@ -190,16 +190,14 @@ class Transport:
             StoreError: as for :meth:`get`.
         """
         who = f"{self.server}'s storage" if secret else self.server
-        with self._translated(about, who):
-            response = self._open(method, url, query, content, headers or {}, anywhere=True)
-            try:
-                if not response.is_success:
-                    response.read()
-                    answer = _answer(response)
-                    self._refuse(answer._replace(body=b"") if secret else answer, who, about, essential=False)
-                yield response
-            finally:
-                response.close()
+        with (
+            self._translated(about, who),
+            closing(self._open(method, url, query, content, headers or {}, anywhere=True)) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise_for(response, who, about, self._identity, essential=False, quoting=not secret)
+            yield response
 
     def _json(
         self,
@@ -214,21 +212,12 @@ class Transport:
         secret: bool = False,
     ) -> Json:
         headers = {} if body is None else {"Content-Type": "application/json"}
-        with self._translated(about, self.server):
-            response = self._open(method, url, query, body, headers)
-            try:
-                response.read()
-            finally:
-                response.close()
-        answer = _answer(response)
+        with self._translated(about, self.server), closing(self._open(method, url, query, body, headers)) as response:
+            response.read()
         if response.is_success:
-            return read_object(answer, self.server, quoting=quoting)
-        heard = answer._replace(body=b"") if secret else answer
-        self._refuse(heard, self.server, about, essential=endpoint in _ESSENTIAL)
-
-    def _refuse(self, answer: Answer, who: str, about: About, *, essential: bool) -> NoReturn:
-        identity = self._identity
-        raise_for(answer, who, about, essential=essential, identified=identity.is_known, hide=identity.hide)
+            return read_object(response, self.server, quoting=quoting)
+        essential = endpoint in _ESSENTIAL
+        raise_for(response, self.server, about, self._identity, essential=essential, quoting=not secret)
 
     def _open(
         self,
@@ -330,10 +319,6 @@ def _redirect(method: str, response: httpx.Response) -> str | None:
     if method not in ("GET", "HEAD") or response.status_code not in _REDIRECTS or not location:
         return None
     return str(urljoin(str(response.url), location))
-
-
-def _answer(response: httpx.Response) -> Answer:
-    return Answer(response.status_code, response.headers, response.content)
 
 
 def _pairs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

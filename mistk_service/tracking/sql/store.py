@@ -20,6 +20,7 @@ from mistk_service.tracking.sql.schema import prepare
 from mistk_service.tracking.sql.writer_leases import WriterLeases
 from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT
 from mistk_service.tracking.store.outbox import OutboxStore
+from mistk_service.tracking.values.changes import ArtifactLogged
 
 #: Seconds to wait for a lock that another process holds.
 _LOCK_TIMEOUT = 10.0
@@ -97,7 +98,8 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
             connection.execute(text("SELECT count(*) FROM alembic_version"))
 
     def artifact_logged(self, run_id: str, path: str) -> None:
-        self._journal.artifact_logged(run_id, path)
+        if self._db.journal_writer.active:
+            self._db.write(self._db.journal_writer.change(run_id, ArtifactLogged(path)))
 
     def close(self) -> None:
         self._db.close()

@@ -156,7 +156,7 @@ def check_metrics(metrics: Sequence[Metric], *, single: bool = False) -> None:
         prefix = "" if single else f"metrics[{i}]."
         check_key(metric.key, prefix + "name")
         if 0 <= metric.timestamp <= _INT64_MAX:
-            _check_int64(metric.step, prefix + "step")
+            check_int64(metric.step, prefix + "step")
             continue
         raise InvalidParameter(
             f"Invalid value {metric.timestamp} for parameter '{prefix}timestamp' supplied: expected a number of 64 "
@@ -215,28 +215,17 @@ def check_experiment_name(name: str, field: str = "name") -> str:
     return check_text(name, field, MAX_EXPERIMENT_NAME)
 
 
-def check_experiment_tag(tag: Tag, place: str = "") -> Tag:
-    """Check a tag of an experiment; a long value is refused, not cut."""
+def check_tag(tag: Tag, limit: int, place: str = "") -> None:
+    """Check a tag of something other than a run. A value of more than ``limit`` characters is refused, not cut."""
     check_key(tag.key, place + "key")
-    check_text(tag.value, place + "value", MAX_EXPERIMENT_TAG_VALUE)
-    return tag
+    check_text(tag.value, place + "value", limit)
 
 
-def check_registry_tag(tag: Tag, place: str = "") -> Tag:
-    """Check a tag of a registered model, a model version or a logged model; a long value is refused, not cut."""
-    check_key(tag.key, place + "key")
-    check_text(tag.value, place + "value", MAX_REGISTRY_TAG_VALUE)
-    return tag
-
-
-def check_experiment_tags(tags: Sequence[Tag]) -> list[Tag]:
-    """Check the tags of an experiment, and return the last of each key."""
-    return last_of_each_key([check_experiment_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
-
-
-def check_registry_tags(tags: Sequence[Tag]) -> list[Tag]:
-    """Check the tags of a registered model, a model version or a logged model, and return the last of each key."""
-    return last_of_each_key([check_registry_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
+def check_tags(tags: Sequence[Tag], limit: int) -> list[Tag]:
+    """Check several tags, as :func:`check_tag` does, and return the last of each key."""
+    for i, tag in enumerate(tags):
+        check_tag(tag, limit, f"tags[{i}].")
+    return last_of_each_key(tags)
 
 
 def check_model_name(name: str, field: str = "name") -> str:
@@ -327,7 +316,8 @@ def last_of_each_key(items: Iterable[_T]) -> list[_T]:
     return list({item.key: item for item in items}.values())
 
 
-def _check_int64(value: int, field: str) -> None:
+def check_int64(value: int, field: str) -> None:
+    """Check a whole number."""
     if not -_INT64_MAX - 1 <= value <= _INT64_MAX:
         raise InvalidParameter(
             f"Invalid value {value} for parameter '{field}' supplied: expected a whole number of 64 bits.", field=field

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
-from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+from sqlalchemy.pool import StaticPool
 
 from mistk_service.tracking.errors import StoreLost, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql.engine.checkpoints import LONGEST_LOG, Checkpoints
@@ -100,16 +100,18 @@ class Database:
         url = _parse(uri)
         if url.get_backend_name() == "sqlite":
             file = _file(url)
-            if create and file is not None:
+            if file is None:
+                return cls(url, _sqlite_engine(url, lock_timeout), lock_timeout)
+            if create:
                 _make_folder(file.parent)
-            if file is not None and file.is_dir():
+            if file.is_dir():
                 raise UnsupportedStore(
                     f"The store {file} is a folder; expected the SQLite file in it, such as sqlite:///{file / 'tracking.db'}."
                 )
-            still = not create and file is not None and _is_still(file)
-            journal = None if file is None else _journal_mode(file, mounts)
-            store_file = None if file is None else StoreFile(file, by_inode=journal == "WAL")
-            engine = _sqlite_engine(url, lock_timeout, journal, store_file, still=still)
+            # The shared memory that WAL needs works only within one machine.
+            journal = "DELETE" if is_network_path(file, mounts) else "WAL"
+            store_file = StoreFile(file, by_inode=journal == "WAL")
+            engine = _sqlite_engine(url, lock_timeout, journal, store_file, still=not create and _is_still(file))
             return cls(url, engine, lock_timeout, store_file, journal)
         return cls(url, _postgres_engine(url, lock_timeout), lock_timeout)
 
@@ -217,12 +219,8 @@ class Database:
                 self._reader.close()
                 self._reader = None
         # An active reader returns its connection to a pool that is not used any more.
-        event.listen(self.engine, "checkin", _close_returned)
+        event.listen(self.engine, "checkin", lambda _, entry: entry.invalidate())
         self.engine.dispose()
-
-
-def _close_returned(_: object, entry: ConnectionPoolEntry) -> None:
-    entry.invalidate()
 
 
 def _parse(uri: str) -> URL:
@@ -248,11 +246,6 @@ def _is_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database is None
 
 
-def _journal_mode(file: Path, mounts: Path) -> str:
-    """Return the journal that an SQLite file gets; the shared memory that WAL needs works only within one machine."""
-    return "DELETE" if is_network_path(file, mounts) else "WAL"
-
-
 def _file(url: URL) -> Path | None:
     """Return the file of an SQLite database, or None for one in memory."""
     return None if _is_memory(url) else Path(url.database or "")
@@ -269,7 +262,12 @@ def _is_still(file: Path) -> bool:
 
 
 def _sqlite_engine(
-    url: URL, lock_timeout: float, journal: str | None, store_file: StoreFile | None, *, still: bool
+    url: URL,
+    lock_timeout: float,
+    journal: str | None = None,
+    store_file: StoreFile | None = None,
+    *,
+    still: bool = False,
 ) -> Engine:
     # The threads of the pool share connections, each used by one thread at a time.
     connect_args: dict[str, Any] = {"timeout": lock_timeout, "check_same_thread": False, "cached_statements": 256}

@@ -25,7 +25,7 @@ from mistk_service.tracking.sql.outbox.tables import (
 )
 from mistk_service.tracking.sql.outbox.upload_notes import remove_uploads, stale
 from mistk_service.tracking.store.outbox import Backlog, Entry, Journal, KnownRemote, Lease
-from mistk_service.tracking.values.changes import ArtifactLogged, decode
+from mistk_service.tracking.values.changes import decode
 
 #: Rows that are read at once, and the bytes of changes after which no further row is read.
 WINDOW = 1000
@@ -65,11 +65,6 @@ class SqlJournal(SqlPart, Journal):
 
         self._db.write(work)
         self._db.journal_writer.active = bool(wanted)
-
-    def artifact_logged(self, run_id: str, path: str) -> None:
-        """Record that a file was stored as an artifact of a run."""
-        if self._db.journal_writer.active:
-            self._db.write(self._db.journal_writer.change(run_id, ArtifactLogged(path)))
 
     def remotes(self) -> list[KnownRemote]:
         with self._db.read() as connection:

@@ -48,7 +48,7 @@ class UnfinishedUpload(SqlPart, UploadNotes):
             new = journal_uploads.insert().values(
                 remote=self._remote, run_id=self._run_id, path=self._path, begun=now(), root=upload.root,
                 target=upload.target, upload_id=upload.upload_id, etag=upload.etag, size=upload.size,
-                part_size=upload.part_size, was_free=_flag(upload.was_free),
+                part_size=upload.part_size, was_free=None if upload.was_free is None else int(upload.was_free),
             )  # fmt: skip
             number = connection.execute(new.returning(journal_uploads.c.id)).scalar_one()
             connection.execute(journal_parts.insert(), [_row(number, part) for part in upload.parts])
@@ -94,7 +94,3 @@ def stale() -> ColumnElement[bool]:
 def _row(upload: int, part: UploadPart) -> dict[str, Any]:
     headers = msgspec.json.encode(dict(part.headers)).decode()
     return {"upload": upload, "number": part.number, "url": part.url, "headers": headers, "etag": part.etag}
-
-
-def _flag(value: bool | None) -> int | None:
-    return None if value is None else int(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Row, Text, select
+from sqlalchemy import Connection, Row, Text, select
 
 from mistk_service.tracking.sql.base import grouped
 from mistk_service.tracking.sql.engine.statements import ids_parameter, members
@@ -34,19 +34,19 @@ STATUS_WORDS = {
 _STATUSES = {word: status for status, word in STATUS_WORDS.items()}
 
 
-def read_models(connection: Connection, dialect: Dialect, rows: Sequence[Row[Any]]) -> list[LoggedModel]:
+def read_models(connection: Connection, rows: Sequence[Row[Any]]) -> list[LoggedModel]:
     """Return the models of rows of ``logged_models``, in the same order."""
     if not rows:
         return []
-    ids = {"ids": ids_parameter(dialect, [row.id for row in rows])}
-    some = members(dialect)
+    ids = {"ids": ids_parameter(connection.dialect, [row.id for row in rows])}
+    some = members(connection.dialect)
     owned = [
         connection.execute(select(table).where(table.c.model.in_(some)).order_by(table.c.model, table.c.key), ids)
         for table in (logged_model_params, logged_model_tags)
     ]
     params, tags = grouped(owned[0].fetchall(), Param), grouped(owned[1].fetchall(), Tag)
     metrics = _metrics(connection, {row.id: row.model_id for row in rows}, some, ids)
-    registrations = _registrations(connection, dialect, [row.model_id for row in rows])
+    registrations = _registrations(connection, [row.model_id for row in rows])
     return [
         LoggedModel(
             model_id=row.model_id,
@@ -87,16 +87,14 @@ def _metrics(connection: Connection, names: dict[int, str], some: Any, ids: Any)
     return found
 
 
-def _registrations(
-    connection: Connection, dialect: Dialect, model_ids: Sequence[str]
-) -> dict[str, list[LoggedModelRegistration]]:
+def _registrations(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[LoggedModelRegistration]]:
     table = model_versions
     found: dict[str, list[LoggedModelRegistration]] = {}
     statement = (
         select(table.c.model_id, table.c.name, table.c.version)
-        .where(table.c.model_id.in_(members(dialect, kind=Text())))
+        .where(table.c.model_id.in_(members(connection.dialect, kind=Text())))
         .order_by(table.c.name, table.c.version)
     )
-    for model_id, name, version in connection.execute(statement, {"ids": ids_parameter(dialect, model_ids)}):
+    for model_id, name, version in connection.execute(statement, {"ids": ids_parameter(connection.dialect, model_ids)}):
         found.setdefault(model_id, []).append(LoggedModelRegistration(name, str(version)))
     return found

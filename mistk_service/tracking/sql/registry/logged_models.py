@@ -50,10 +50,11 @@ from mistk_service.tracking.values.changes import ModelChanged
 from mistk_service.tracking.values.limits import (
     MAX_KEY,
     MAX_MODELS_PAGE,
+    MAX_REGISTRY_TAG_VALUE,
     check_logged_model_name,
     check_max_results,
     check_params,
-    check_registry_tags,
+    check_tags,
     check_text,
     experiment_number,
 )
@@ -110,7 +111,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         check_text(model_type or "", "model_type", _MAX_NAME)
         check_text(source_run_id or "", "source_run_id", MAX_KEY)
         all_params = check_params(params, limit=None)
-        all_tags = check_registry_tags(tags)
+        all_tags = check_tags(tags, MAX_REGISTRY_TAG_VALUE)
         model_id = f"m-{uuid4().hex}"
 
         def work(connection: Connection) -> LoggedModel:
@@ -131,14 +132,14 @@ class LoggedModels(SqlPart, LoggedModelStore):
             number = connection.execute(insert.returning(logged_models.c.id)).scalar_one()
             self._put_pairs(connection, logged_model_params, {"model": number}, all_params)
             self._put_pairs(connection, logged_model_tags, {"model": number}, all_tags)
-            return self._one(connection, find_logged_model(connection, model_id))
+            return _read(connection, model_id)
 
         return self._db.write(work)
 
     def get_logged_model(self, model_id: str) -> LoggedModel:
         check_text(model_id, "model_id")
         with self._db.snapshot() as connection:
-            return self._one(connection, find_logged_model(connection, model_id, lock=False))
+            return _read(connection, model_id, lock=False)
 
     def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
         return self._changed(model_id, lambda *_: None, status=STATUS_WORDS[status])
@@ -176,10 +177,10 @@ class LoggedModels(SqlPart, LoggedModelStore):
             measured = select(literal(1)).where(table.c.model == logged_models.c.id, _measured_on(datasets)(table))
             query.where(measured.correlate(logged_models).exists())
         self._order(query, order_by)
-        return self._search(query, list(logged_models.c), max_results, page_token, self._logged)
+        return self._search(query, list(logged_models.c), max_results, page_token, read_models)
 
     def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
-        unique = check_registry_tags(tags)
+        unique = check_tags(tags, MAX_REGISTRY_TAG_VALUE)
 
         def change(connection: Connection, number: int) -> None:
             self._put_pairs(connection, logged_model_tags, {"model": number}, unique)
@@ -226,7 +227,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
             change(connection, number)
             _update(connection, number, **values)
             self._record(connection, model)
-            return self._one(connection, find_logged_model(connection, model_id))
+            return _read(connection, model_id)
 
         return self._db.write(work)
 
@@ -236,12 +237,6 @@ class LoggedModels(SqlPart, LoggedModelStore):
             made = select(runs.c.run_id).where(runs.c.run_id == model.source_run_id)
             if connection.execute(made).first() is not None:
                 self._db.journal_writer.change(model.source_run_id, ModelChanged(model.model_id))(connection)
-
-    def _logged(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[LoggedModel]:
-        return read_models(connection, self._dialect, rows)
-
-    def _one(self, connection: Connection, row: Row[Any]) -> LoggedModel:
-        return self._logged(connection, [row])[0]
 
     @staticmethod
     def _order(query: Query, keys: Sequence[LoggedModelOrder]) -> None:
@@ -276,6 +271,10 @@ def find_logged_model(connection: Connection, model_id: str, *, lock: bool = Tru
     if row is None:
         raise ResourceNotFound(f"Logged model with ID '{model_id}' not found.")
     return row
+
+
+def _read(connection: Connection, model_id: str, *, lock: bool = True) -> LoggedModel:
+    return read_models(connection, [find_logged_model(connection, model_id, lock=lock)])[0]
 
 
 def _update(connection: Connection, number: int, **values: Any) -> None:

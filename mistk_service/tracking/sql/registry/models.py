@@ -12,7 +12,14 @@ from mistk_service.tracking.filters import REGISTERED_MODELS, Entity, parse_filt
 from mistk_service.tracking.sql.base import grouped, now
 from mistk_service.tracking.sql.engine.statements import ids_parameter, members
 from mistk_service.tracking.sql.registry.prompts import is_prompt, without_prompts
-from mistk_service.tracking.sql.registry.version_reader import model_not_found, version_number
+from mistk_service.tracking.sql.registry.version_reader import (
+    find_version,
+    model_not_found,
+    read_latest_versions,
+    read_version,
+    version_number,
+    version_of_alias,
+)
 from mistk_service.tracking.sql.registry.versions import Versions, change_model
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import (
@@ -24,11 +31,12 @@ from mistk_service.tracking.sql.tables import (
 from mistk_service.tracking.values import ModelVersion, RegisteredModel, RegisteredModelAlias, Tag
 from mistk_service.tracking.values.limits import (
     MAX_MODELS_PAGE,
+    MAX_REGISTRY_TAG_VALUE,
     check_alias,
     check_max_results,
     check_model_name,
-    check_registry_tag,
-    check_registry_tags,
+    check_tag,
+    check_tags,
     check_text,
     is_latest,
 )
@@ -61,7 +69,7 @@ class Registry(Versions):
         check_model_name(name)
         check_text(description or "", "description", _ARBITRARY_TEXT)
         check_text(deployment_job_id or "", "deployment_job_id", _ARBITRARY_TEXT)
-        unique = check_registry_tags(tags)
+        unique = check_tags(tags, MAX_REGISTRY_TAG_VALUE)
 
         def work(connection: Connection) -> RegisteredModel:
             created = now()
@@ -77,14 +85,14 @@ class Registry(Versions):
             if connection.execute(made).first() is None:
                 raise _name_taken(name)
             self._put_pairs(connection, registered_model_tags, {"name": name}, unique)
-            return self._models(connection, [_find(connection, name)])[0]
+            return _read_models(connection, [_find(connection, name)])[0]
 
         return self._db.write(work)
 
     def get_registered_model(self, name: str) -> RegisteredModel:
         check_model_name(name)
         with self._db.snapshot() as connection:
-            return self._models(connection, [_find(connection, name, lock=False)])[0]
+            return _read_models(connection, [_find(connection, name, lock=False)])[0]
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
         check_model_name(name)
@@ -100,7 +108,7 @@ class Registry(Versions):
             changed = {"last_updated_timestamp": now()}
             change_model(connection, name, name=new_name, **changed)
             connection.execute(update(model_versions).where(model_versions.c.name == new_name).values(changed))
-            return self._models(connection, [_find(connection, new_name)])[0]
+            return _read_models(connection, [_find(connection, new_name)])[0]
 
         return self._db.write(work)
 
@@ -115,9 +123,8 @@ class Registry(Versions):
             values["deployment_job_id"] = deployment_job_id
 
         def work(connection: Connection) -> RegisteredModel:
-            _find(connection, name)
             change_model(connection, name, **values)
-            return self._models(connection, [_find(connection, name)])[0]
+            return _read_models(connection, [_find(connection, name)])[0]
 
         return self._db.write(work)
 
@@ -145,19 +152,19 @@ class Registry(Versions):
         if models_only:
             query.where(~is_prompt())
         query.order(parse_order(order_by, REGISTERED_MODELS))
-        return self._search(query, list(registered_models.c), max_results, page_token, self._models)
+        return self._search(query, list(registered_models.c), max_results, page_token, _read_models)
 
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
         check_model_name(name)
         wanted = {self.canonical_stage(stage) for stage in stages}
         with self._db.snapshot() as connection:
             _find(connection, name, lock=False)
-            latest = self._versions.latest(connection, [name]).get(name, [])
+            latest = read_latest_versions(connection, [name]).get(name, [])
         return [version for version in latest if not wanted or version.current_stage in wanted]
 
     def set_registered_model_tag(self, name: str, tag: Tag) -> None:
         check_model_name(name)
-        check_registry_tag(tag)
+        check_tag(tag, MAX_REGISTRY_TAG_VALUE)
 
         def work(connection: Connection) -> None:
             _find(connection, name)
@@ -176,7 +183,7 @@ class Registry(Versions):
         number = version_number(version)
 
         def work(connection: Connection) -> None:
-            self._versions.row(connection, name, number)
+            find_version(connection, name, number)
             insert = self._insert(registered_model_aliases).values(name=name, alias=alias, version=number)
             connection.execute(insert.on_conflict_do_update(index_elements=["name", "alias"], set_={"version": number}))
 
@@ -198,42 +205,43 @@ class Registry(Versions):
         check_model_name(name)
         check_text(alias, "alias")
         with self._db.snapshot() as connection:
-            number = self._versions.of_alias(connection, name, alias)
+            number = version_of_alias(connection, name, alias)
             if number is None:
                 _find(connection, name, lock=False)
                 if is_latest(alias):
                     raise ResourceNotFound(f"Latest version not found for model {name}.")
                 raise InvalidParameter(f"Registered model alias {alias} not found.", field="alias")
-            return self._versions.one(connection, name, number, lock=False)
+            return read_version(connection, name, number, lock=False)
 
-    def _models(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[RegisteredModel]:
-        """Return the models of rows of ``registered_models``, in the same order."""
-        if not rows:
-            return []
-        ids = {"ids": ids_parameter(self._dialect, [row.name for row in rows])}
-        some = members(self._dialect, kind=Text())
-        table = registered_model_tags
-        tags = grouped(
-            connection.execute(select(table).where(table.c.name.in_(some)).order_by(*table.c), ids).fetchall(), Tag
+
+def _read_models(connection: Connection, rows: Sequence[Row[Any]]) -> list[RegisteredModel]:
+    """Return the models of rows of ``registered_models``, in the same order."""
+    if not rows:
+        return []
+    ids = {"ids": ids_parameter(connection.dialect, [row.name for row in rows])}
+    some = members(connection.dialect, kind=Text())
+    table = registered_model_tags
+    tags = grouped(
+        connection.execute(select(table).where(table.c.name.in_(some)).order_by(*table.c), ids).fetchall(), Tag
+    )
+    aliases: dict[str, list[RegisteredModelAlias]] = {}
+    of_models = select(registered_model_aliases).where(registered_model_aliases.c.name.in_(some))
+    for name, alias, version in connection.execute(of_models.order_by(registered_model_aliases.c.alias), ids):
+        aliases.setdefault(name, []).append(RegisteredModelAlias(alias, str(version)))
+    latest = read_latest_versions(connection, [row.name for row in rows])
+    return [
+        RegisteredModel(
+            name=row.name,
+            creation_timestamp=row.creation_timestamp,
+            last_updated_timestamp=row.last_updated_timestamp,
+            description=row.description,
+            latest_versions=tuple(latest.get(row.name, ())),
+            tags=tags.get(row.name, ()),
+            aliases=tuple(aliases.get(row.name, ())),
+            deployment_job_id=row.deployment_job_id,
         )
-        aliases: dict[str, list[RegisteredModelAlias]] = {}
-        of_models = select(registered_model_aliases).where(registered_model_aliases.c.name.in_(some))
-        for name, alias, version in connection.execute(of_models.order_by(registered_model_aliases.c.alias), ids):
-            aliases.setdefault(name, []).append(RegisteredModelAlias(alias, str(version)))
-        latest = self._versions.latest(connection, [row.name for row in rows])
-        return [
-            RegisteredModel(
-                name=row.name,
-                creation_timestamp=row.creation_timestamp,
-                last_updated_timestamp=row.last_updated_timestamp,
-                description=row.description,
-                latest_versions=tuple(latest.get(row.name, ())),
-                tags=tags.get(row.name, ()),
-                aliases=tuple(aliases.get(row.name, ())),
-                deployment_job_id=row.deployment_job_id,
-            )
-            for row in rows
-        ]
+        for row in rows
+    ]
 
 
 def _find(connection: Connection, name: str, *, lock: bool = True) -> Row[Any]:

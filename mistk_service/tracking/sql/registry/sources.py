@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.sql.registry.logged_models import find_logged_model
-from mistk_service.tracking.sql.registry.version_reader import VersionReader, version_number
+from mistk_service.tracking.sql.registry.version_reader import find_version, version_number, version_of_alias
 from mistk_service.tracking.sql.tables import logged_models, runs
 from mistk_service.tracking.values.limits import is_latest
 
@@ -60,7 +60,7 @@ class Located:
     model_id: str | None
 
 
-def locate(connection: Connection, source: Source, versions: VersionReader) -> Located:
+def locate(connection: Connection, source: Source) -> Located:
     """Return where the files of a source are.
 
     Raises:
@@ -79,7 +79,7 @@ def locate(connection: Connection, source: Source, versions: VersionReader) -> L
     parts = urlsplit(uri)
     _refuse_foreign_hosts(parts)
     if parts.scheme == "models":
-        return _from_model(connection, source, parts, versions)
+        return _from_model(connection, source, parts)
     _refuse_detours(source)
     # A single letter is the drive of a Windows path.
     if parts.scheme in ("", "file") or len(parts.scheme) == 1:
@@ -98,7 +98,7 @@ def locate(connection: Connection, source: Source, versions: VersionReader) -> L
     return Located(uri, uri, run_id, source.model_id)
 
 
-def _from_model(connection: Connection, source: Source, parts: SplitResult, versions: VersionReader) -> Located:
+def _from_model(connection: Connection, source: Source, parts: SplitResult) -> Located:
     path = parts.path.strip("/")
     if _MODEL_ID.fullmatch(path):
         if source.model_id != path or parts.netloc:
@@ -109,10 +109,10 @@ def _from_model(connection: Connection, source: Source, parts: SplitResult, vers
     if not separator:
         name, separator, version = path.partition("@")
     if separator == "@" or is_latest(version):
-        version = str(versions.of_alias(connection, name, version) or "")
+        version = str(version_of_alias(connection, name, version) or "")
     if parts.netloc or not separator or not version:
         raise _bad(source, "Expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID.")
-    row = versions.row(connection, name, version_number(version), lock=False)
+    row = find_version(connection, name, version_number(version), lock=False)
     if (source.run_id or row.run_id) != row.run_id or (source.model_id or row.model_id) != row.model_id:
         raise _bad(source, "The run_id and model_id request parameters must match the referenced model version.")
     return Located(f"models:/{name}/{version}", row.storage_location, row.run_id, row.model_id)

@@ -11,11 +11,16 @@ from sqlalchemy import Connection, delete, select, update
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, Entity, parse_filter, parse_order
 from mistk_service.tracking.sql.base import SqlPart, json_list, now
-from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.registry.logged_models import find_logged_model
 from mistk_service.tracking.sql.registry.prompts import has_prompt_tag
 from mistk_service.tracking.sql.registry.sources import Source, locate
-from mistk_service.tracking.sql.registry.version_reader import VersionReader, model_not_found, version_number
+from mistk_service.tracking.sql.registry.version_reader import (
+    find_version,
+    model_not_found,
+    read_version,
+    read_versions,
+    version_number,
+)
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import (
     logged_model_tags,
@@ -28,11 +33,12 @@ from mistk_service.tracking.values import ModelVersion, ModelVersionStatus, Tag
 from mistk_service.tracking.values.changes import VersionCreated
 from mistk_service.tracking.values.limits import (
     MAX_KEY,
+    MAX_REGISTRY_TAG_VALUE,
     MAX_VERSIONS_PAGE,
     check_max_results,
     check_model_name,
-    check_registry_tag,
-    check_registry_tags,
+    check_tag,
+    check_tags,
     check_text,
 )
 from mistk_service.tracking.values.page import Page
@@ -67,10 +73,6 @@ _SEARCHABLE = Searchable(
 class Versions(SqlPart, RegistryStore):
     """The versions of a store's registered models."""
 
-    def __init__(self, database: Database, artifact_root: str) -> None:
-        super().__init__(database, artifact_root)
-        self._versions = VersionReader(self._dialect)
-
     def create_model_version(
         self,
         name: str,
@@ -86,11 +88,11 @@ class Versions(SqlPart, RegistryStore):
         check_text(model_id or "", "model_id", MAX_KEY)
         for field, text in (("source", source), ("run_link", run_link), ("description", description)):
             check_text(text, field, _MAX_TEXT)
-        unique = check_registry_tags(tags)
+        unique = check_tags(tags, MAX_REGISTRY_TAG_VALUE)
 
         def work(connection: Connection) -> ModelVersion:
             number = _next_number(connection, name)
-            found = locate(connection, Source(source, run_id, model_id, has_prompt_tag(unique)), self._versions)
+            found = locate(connection, Source(source, run_id, model_id, has_prompt_tag(unique)))
             created = now()
             row = {
                 "name": name,
@@ -112,19 +114,19 @@ class Versions(SqlPart, RegistryStore):
                 self._note_version(connection, found.model_id, name, number)
             if found.run_id:
                 self._db.journal_writer.change(found.run_id, VersionCreated(name, str(number)))(connection)
-            return self._versions.one(connection, name, number)
+            return read_version(connection, name, number)
 
         return self._db.write(work)
 
     def get_model_version(self, name: str, version: str) -> ModelVersion:
         number = _checked(name, version)
         with self._db.snapshot() as connection:
-            return self._versions.one(connection, name, number, lock=False)
+            return read_version(connection, name, number, lock=False)
 
     def get_download_uri(self, name: str, version: str) -> str:
         number = _checked(name, version)
         with self._db.read() as connection:
-            location: str = self._versions.row(connection, name, number, lock=False).storage_location
+            location: str = find_version(connection, name, number, lock=False).storage_location
         return location
 
     def update_model_version(self, name: str, version: str, description: str | None) -> ModelVersion:
@@ -132,9 +134,8 @@ class Versions(SqlPart, RegistryStore):
         check_text(description or "", "description", _MAX_TEXT)
 
         def work(connection: Connection) -> ModelVersion:
-            self._versions.row(connection, name, number)
             _change(connection, name, number, description=description or "")
-            return self._versions.one(connection, name, number)
+            return read_version(connection, name, number)
 
         return self._db.write(work)
 
@@ -150,7 +151,6 @@ class Versions(SqlPart, RegistryStore):
             )
 
         def work(connection: Connection) -> ModelVersion:
-            self._versions.row(connection, name, number)
             changed = _change(connection, name, number, current_stage=target)
             if archive_existing:
                 others = update(model_versions).where(
@@ -160,7 +160,7 @@ class Versions(SqlPart, RegistryStore):
                 )
                 connection.execute(others.values(current_stage=_ARCHIVED, last_updated_timestamp=changed))
             change_model(connection, name, last_updated_timestamp=changed)
-            return self._versions.one(connection, name, number)
+            return read_version(connection, name, number)
 
         return self._db.write(work)
 
@@ -168,7 +168,7 @@ class Versions(SqlPart, RegistryStore):
         number = _checked(name, version)
 
         def work(connection: Connection) -> None:
-            self._versions.row(connection, name, number)
+            find_version(connection, name, number)
             connection.execute(delete(model_versions).where(*_is(name, number)))
             change_model(connection, name)
 
@@ -185,14 +185,14 @@ class Versions(SqlPart, RegistryStore):
         query = Query(_SEARCHABLE, self._dialect)
         query.filter(parse_filter(filter, MODEL_VERSIONS))
         query.order(parse_order(order_by, MODEL_VERSIONS))
-        return self._search(query, list(model_versions.c), max_results, page_token, self._versions.versions)
+        return self._search(query, list(model_versions.c), max_results, page_token, read_versions)
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
         number = _checked(name, version)
-        check_registry_tag(tag)
+        check_tag(tag, MAX_REGISTRY_TAG_VALUE)
 
         def work(connection: Connection) -> None:
-            self._versions.row(connection, name, number)
+            find_version(connection, name, number)
             self._put_pairs(connection, model_version_tags, {"name": name, "version": number}, [tag])
 
         self._db.write(work)
@@ -203,7 +203,7 @@ class Versions(SqlPart, RegistryStore):
         table = model_version_tags
 
         def work(connection: Connection) -> None:
-            self._versions.row(connection, name, number)
+            find_version(connection, name, number)
             connection.execute(delete(table).where(table.c.name == name, table.c.version == number, table.c.key == key))
 
         self._db.write(work)

@@ -26,11 +26,12 @@ from mistk_service.tracking.store._runs import ExperimentStore
 from mistk_service.tracking.values import DatasetSummary, Experiment, LifecycleStage, Tag, ViewType
 from mistk_service.tracking.values.limits import (
     MAX_DATASET_EXPERIMENTS,
+    MAX_EXPERIMENT_TAG_VALUE,
     MAX_PAGE,
     check_experiment_name,
-    check_experiment_tag,
-    check_experiment_tags,
     check_max_results,
+    check_tag,
+    check_tags,
     check_text,
     experiment_number,
 )
@@ -95,7 +96,7 @@ class Experiments(SqlPart, ExperimentStore):
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
         check_experiment_name(name)
         location = _checked_location(artifact_location) if artifact_location else None
-        unique = check_experiment_tags(tags)
+        unique = check_tags(tags, MAX_EXPERIMENT_TAG_VALUE)
 
         def work(connection: Connection) -> str:
             created = now()
@@ -166,7 +167,7 @@ class Experiments(SqlPart, ExperimentStore):
         self._db.write(lambda connection: self._move_experiment(connection, experiment_id, _DELETED, _ACTIVE))
 
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
-        check_experiment_tag(tag)
+        check_tag(tag, MAX_EXPERIMENT_TAG_VALUE)
 
         def work(connection: Connection) -> None:
             number = active_experiment(connection, experiment_id).experiment_id

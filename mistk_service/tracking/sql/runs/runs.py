@@ -56,6 +56,7 @@ from mistk_service.tracking.values.limits import (
     MAX_KEY,
     MAX_PAGE,
     check_dataset_inputs,
+    check_int64,
     check_max_results,
     check_run_id,
     check_run_tags,
@@ -66,7 +67,6 @@ from mistk_service.tracking.values.limits import (
 from mistk_service.tracking.values.page import Page
 
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
-_INT64 = 2**63
 _MODEL_HISTORY = "mlflow.log-model.history"
 _MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
@@ -115,7 +115,7 @@ class Runs(Histories, Columns, RunStore):
     ) -> Callable[[Connection], Run]:
         """Check the arguments of a new run, and return the function that creates it."""
         check_text(user_id, "user_id")
-        _check_time(start_time, "start_time")
+        check_int64(start_time, "start_time")
         check_text(run_name, "run_name")
         all_tags = _with_name(check_run_tags(tags, cut=False), run_name)
         if given_id is not None:
@@ -166,7 +166,7 @@ class Runs(Histories, Columns, RunStore):
     ) -> RunInfo:
         check_text(run_id, "run_id")
         if end_time is not None:
-            _check_time(end_time, "end_time")
+            check_int64(end_time, "end_time")
         check_text(run_name or "", "run_name")
         changed: dict[str, Any] = {} if status is None else {"status": status.name}
         if end_time is not None:
@@ -333,13 +333,6 @@ def _model_row(direction: str, model_id: str, step: int = 0) -> dict[str, Any]:
     if not check_text(model_id, "models.model_id", MAX_KEY):
         raise InvalidParameter("Missing value for required parameter 'models.model_id'.", field="models.model_id")
     return {"direction": direction, "model_id": model_id, "step": step}
-
-
-def _check_time(value: int, field: str) -> None:
-    if not -_INT64 <= value < _INT64:
-        raise InvalidParameter(
-            f"Invalid value {value} for parameter '{field}' supplied: expected 64 bits.", field=field
-        )
 
 
 def _with_name(tags: Sequence[Tag], run_name: str) -> list[Tag]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select
+from sqlalchemy import Connection, Select, Table, and_, delete, exists, func, or_, select
 
 from mistk_service.tracking.sql.base import SqlPart
 from mistk_service.tracking.sql.outbox.tables import (
@@ -44,6 +44,9 @@ _DELETED = LifecycleStage.DELETED.value
 
 RUN, MODEL, EXPERIMENT = "run", "logged model", "experiment"
 
+#: Numbers of experiments.
+_Chosen = Sequence[int] | Select[tuple[int]]
+
 
 @dataclass(frozen=True, slots=True)
 class TrashItem:
@@ -79,7 +82,9 @@ class Trash(SqlPart):
             before: ms since 1970; items that were deleted later are left out.
             experiment_ids: the experiments to search; None means all.
         """
-        chosen = None if experiment_ids is None else [experiment_number(each) for each in experiment_ids]
+        chosen: _Chosen = select(experiments.c.experiment_id)
+        if experiment_ids is not None:
+            chosen = [experiment_number(each) for each in experiment_ids]
         with self._db.snapshot() as connection:
             found = [*self._runs(connection, before, chosen), *self._models(connection, before, chosen)]
             return found + self._experiments(connection, before, chosen, {item.id for item in found if not item.needed})
@@ -99,7 +104,7 @@ class Trash(SqlPart):
             of_experiment = _stage_of_experiment(connection, item.experiment_id)
         return _DELETED in (*stages, of_experiment) if item.kind == MODEL else list(stages) == [_DELETED]
 
-    def _runs(self, connection: Connection, before: int, chosen: Sequence[int] | None) -> list[TrashItem]:
+    def _runs(self, connection: Connection, before: int, chosen: _Chosen) -> list[TrashItem]:
         version = func.min(model_versions.c.name)
         made_from = select(version).where(
             or_(
@@ -119,16 +124,15 @@ class Trash(SqlPart):
                 waits,
             )
             .where(runs.c.lifecycle_stage == _DELETED, func.coalesce(runs.c.deleted_time, 0) <= before)
+            .where(runs.c.experiment_id.in_(chosen))
             .order_by(runs.c.id)
         )
-        if chosen is not None:
-            statement = statement.where(runs.c.experiment_id.in_(chosen))
         return [
             TrashItem(RUN, run_id, name, str(experiment), uri, _why_needed(model, bool(waiting)))
             for run_id, name, experiment, uri, model, waiting in connection.execute(statement)
         ]
 
-    def _models(self, connection: Connection, before: int, chosen: Sequence[int] | None) -> list[TrashItem]:
+    def _models(self, connection: Connection, before: int, chosen: _Chosen) -> list[TrashItem]:
         table = logged_models
         made_from = select(func.min(model_versions.c.name)).where(model_versions.c.model_id == table.c.model_id)
         gone = and_(experiments.c.lifecycle_stage == _DELETED, experiments.c.last_update_time <= before)
@@ -142,28 +146,23 @@ class Trash(SqlPart):
                 made_from.scalar_subquery(),
             )
             .join(experiments, experiments.c.experiment_id == table.c.experiment_id)
-            .where(or_(gone, itself))
+            .where(or_(gone, itself), table.c.experiment_id.in_(chosen))
             .order_by(table.c.id)
         )
-        if chosen is not None:
-            statement = statement.where(table.c.experiment_id.in_(chosen))
         return [
             TrashItem(MODEL, model_id, name, str(experiment), uri, _why_needed(model, waiting=False))
             for model_id, name, experiment, uri, model in connection.execute(statement)
         ]
 
-    def _experiments(
-        self, connection: Connection, before: int, chosen: Sequence[int] | None, going: set[str]
-    ) -> list[TrashItem]:
+    def _experiments(self, connection: Connection, before: int, chosen: _Chosen, going: set[str]) -> list[TrashItem]:
         """Return the deleted experiments; one with an item that is not ``going`` is needed."""
         table = experiments
         statement = (
             select(table.c.experiment_id, table.c.name, table.c.artifact_location)
             .where(table.c.lifecycle_stage == _DELETED, table.c.last_update_time <= before)
+            .where(table.c.experiment_id.in_(chosen))
             .order_by(table.c.experiment_id)
         )
-        if chosen is not None:
-            statement = statement.where(table.c.experiment_id.in_(chosen))
         found = []
         for number, name, uri in connection.execute(statement).fetchall():
             holds = {
