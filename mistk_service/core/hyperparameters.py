@@ -10,9 +10,6 @@ import msgspec
 
 from mistk_service.errors import InvalidRequest
 
-#: How much of a wrong value is repeated in a message, in characters.
-_SHOWN = 80
-
 _TYPES = {
     "array": "a list",
     "boolean": "true or false",
@@ -107,9 +104,7 @@ def _value(given: Any, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
         if validator.is_valid(value):
             # JSON has one type of numbers, so 5.0 is a whole number too.
             return int(value) if schema.get("type") == "integer" else value, None
-    shown = repr(given)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-    return given, f"cannot be {shown}; expected {expected(schema)}"
+    return given, f"cannot be {given!r:.80}; expected {expected(schema)}"
 
 
 def _decoded(given: Any) -> Any:

@@ -33,6 +33,7 @@ from mistk_service.workers.messages import (
     PartPredicted,
     Predict,
     Predicted,
+    PredictionEnd,
     PredictionEnded,
     PredictionFailed,
     PredictionForgotten,
@@ -164,9 +165,7 @@ class Predictions:
         waiting.future.set_result(parts)
         return parts
 
-    def answer(
-        self, message: Predicted | PredictionEnded | PredictionFailed | PredictionRefused | PredictionForgotten
-    ) -> None:
+    def answer(self, message: PredictionEnd) -> None:
         """Set the result of the future that waits for it."""
         waiting = self._take(message.id)
         if waiting is None:

@@ -31,7 +31,7 @@ from mistk_service.core.events import (
 )
 from mistk_service.core.in_flight import Predictions, refusal, stopped_by_service
 from mistk_service.core.refusals import unsupported
-from mistk_service.core.reports import Report, reported
+from mistk_service.core.reports import reported
 from mistk_service.core.state_machine import StateMachine
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
@@ -247,7 +247,7 @@ class Instance:
         """Handle any other message of the worker."""
         _HANDLERS[type(message)](self, message)
 
-    def _on_answer(self, message: _Answered) -> None:
+    def _on_answer(self, message: m.PredictionEnd) -> None:
         self.predictions.answer(message)
         self.log.touch()
 
@@ -258,12 +258,12 @@ class Instance:
         else:
             self.predictions.add_part(message)
 
-    def _on_ended(self, message: _Ended) -> None:
+    def _on_ended(self, message: m.ActivityEnd) -> None:
         for activity in (self.view.nested, self.view.activity):
             if activity is not None and activity.id == message.id:
                 self._end(activity, message)
 
-    def _end(self, activity: ActivityBegan, message: _Ended) -> None:
+    def _end(self, activity: ActivityBegan, message: m.ActivityEnd) -> None:
         if isinstance(message, m.Refused):
             error = refusal(activity.operation, message.message, message.field)
             self._settle(error)
@@ -280,7 +280,7 @@ class Instance:
             self._leave(activity, message)
             self.log.publish()
 
-    def _notice_of(self, activity: ActivityBegan, message: _Ended) -> str | None:
+    def _notice_of(self, activity: ActivityBegan, message: m.ActivityEnd) -> str | None:
         """Return the notice for an activity that had no effect, if any."""
         if isinstance(message, m.Failed):
             logger.error("%s", message.failure.log_text(activity.operation))
@@ -292,7 +292,7 @@ class Instance:
             return f"The model refused {activity.operation}{_reason(message.message)}; nothing was done."
         return None
 
-    def _leave(self, activity: ActivityBegan, message: _Ended) -> None:
+    def _leave(self, activity: ActivityBegan, message: m.ActivityEnd) -> None:
         """Move to the state that follows the activity."""
         row = self.kind.operations[activity.operation]
         if self._machine.state in (PAUSING, PAUSED):
@@ -366,7 +366,7 @@ class Instance:
 
     # --- reports --------------------------------------------------------------------------------------------------
 
-    def _on_report(self, message: Report) -> None:
+    def _on_report(self, message: m.Report) -> None:
         if isinstance(message, m.Progressed):
             self._settle()
         for event in reported(message):
@@ -378,12 +378,6 @@ def _reason(text: str) -> str:
     return f" ({text})" if text else ""
 
 
-#: The messages that end an activity.
-_Ended = m.Done | m.Stopped | m.Refused | m.Unsupported | m.Failed
-
-#: The messages that end a prediction.
-_Answered = m.Predicted | m.PredictionEnded | m.PredictionFailed | m.PredictionRefused | m.PredictionForgotten
-
 _OUTCOMES: dict[type, str] = {
     m.Done: "completed",
     m.Failed: "failed",
@@ -393,14 +387,14 @@ _OUTCOMES: dict[type, str] = {
 }
 
 _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
-    **dict.fromkeys(get_args(_Answered), Instance._on_answer),
+    **dict.fromkeys(get_args(m.PredictionEnd), Instance._on_answer),
     m.PartPredicted: Instance._on_part,
-    **dict.fromkeys(get_args(_Ended), Instance._on_ended),
+    **dict.fromkeys(get_args(m.ActivityEnd), Instance._on_ended),
     m.Paused: Instance._on_paused,
     m.PauseOvertaken: Instance._on_pause_overtaken,
     m.PauseUnsupported: Instance._on_pause_unsupported,
     m.PauseFailed: Instance._on_pause_or_resume_failed,
     m.ResumeUnsupported: Instance._on_resume_unsupported,
     m.ResumeFailed: Instance._on_pause_or_resume_failed,
-    **dict.fromkeys(get_args(Report), Instance._on_report),
+    **dict.fromkeys(get_args(m.Report), Instance._on_report),
 }

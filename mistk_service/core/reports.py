@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from mistk_service.core import events
 from mistk_service.workers import messages as m
 
-#: The messages with what a model reports.
-Report = m.StatusUpdated | m.Progressed | m.Reported
 
-
-def reported(message: Report) -> Iterator[events.Event]:
+def reported(message: m.Report) -> Iterator[events.Event]:
     """Yield the events of a report, in order."""
     match message:
         case m.StatusUpdated():

@@ -288,6 +288,7 @@ class InstanceView:
     def status(self) -> Status:
         """Return the contents of the status."""
         values: dict[str, Mapping[str, Any]] = {"metrics": self._metrics, "params": self._params, "tags": self._tags}
+        replicas = {"usable": self.replicas.usable, "of": self.replicas.count}
         return Status(
             state=self.state,
             possible=self.possible(),
@@ -302,11 +303,8 @@ class InstanceView:
             notice=self._notice,
             failure=self._failure,
             reported=self._reported,
-            shown=self._shown | self._shown_replicas(),
+            shown=self._shown | ({"replicas": replicas} if self.replicas.count else {}),
         )
-
-    def _shown_replicas(self) -> dict[str, Any]:
-        return {"replicas": {"usable": self.replicas.usable, "of": self.replicas.count}} if self.replicas.count else {}
 
 
 def _first(values: Mapping[str, _V]) -> dict[str, _V]:

@@ -199,6 +199,14 @@ class Component:
         """Set the context that the component uses. The worker calls this, and a test may."""
         self._mistk_context = context
 
+    # --- hooks of every kind --------------------------------------------------------------------------------------
+
+    def do_reset(self) -> None:
+        """Release resources before a reset. The process ends right afterwards."""
+
+    def do_terminate(self) -> None:
+        """Release resources before a shutdown. The process ends right afterwards."""
+
     # --- services: what a hook can call ---------------------------------------------------------------------------
 
     def steps(

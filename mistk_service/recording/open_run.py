@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 #: A reported point: key, value, step or None, timestamp in milliseconds.
 Point = tuple[str, float, int | None, int]
 
-#: Characters of a value that a note quotes.
-_QUOTED = 100
-
 T = TypeVar("T")
 
 
@@ -80,7 +77,7 @@ class OpenRun:
                 new_params.append(Param(key, value))
             elif not same_value(first, value):
                 self._note(
-                    f"The param {key} already is {_quoted(first)}; its new value is stored as the tag mistk.param.{key}."
+                    f"The param {key} already is {first[:100]!r}; its new value is stored as the tag mistk.param.{key}."
                 )
                 new_tags[self._names.spelled(f"mistk.param.{key}")] = value
         self._write(new_params, MAX_PARAMS, lambda some: self._store.log_batch(self.id, params=some))
@@ -159,7 +156,3 @@ class OpenRun:
         except ResourceNotFound:
             return True
         return run.info.lifecycle_stage.value != "active"
-
-
-def _quoted(text: str) -> str:
-    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."

@@ -34,19 +34,18 @@ class TrackingStatus:
 
     def store_error(self, reason: str | None) -> None:
         """Show and log why the store cannot be written; None when it can be written again."""
-        if reason is not None:
-            logger.error("The tracking store cannot be written now: %s", reason)
-        else:
-            logger.info("Tracking resumed.")
-        self._set("error", reason)
+        self._set_error("error", "The tracking store cannot be written now: %s", reason)
 
     def artifact_error(self, reason: str | None) -> None:
         """Show and log why artifacts cannot be stored; None when they can be stored again."""
-        if reason is not None:
-            logger.error("Artifacts cannot be stored now: %s", reason)
+        self._set_error("artifactError", "Artifacts cannot be stored now: %s", reason)
+
+    def _set_error(self, key: str, message: str, reason: str | None) -> None:
+        if reason is None:
+            logger.info("Tracking resumed.")
         else:
-            logger.info("Artifacts are stored again.")
-        self._set("artifactError", reason)
+            logger.error(message, reason)
+        self._set(key, reason)
 
     def note(self, sentence: str) -> None:
         """Show and log a note about something that was done differently than requested."""

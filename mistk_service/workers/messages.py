@@ -270,27 +270,12 @@ class Reported(_Message, frozen=True):
     artifacts: tuple[tuple[str, str | None, str | None], ...] = ()
 
 
-FromWorker = (
-    Loaded
-    | LoadFailed
-    | Done
-    | Failed
-    | Refused
-    | Unsupported
-    | Stopped
-    | Predicted
-    | PartPredicted
-    | PredictionEnded
-    | PredictionFailed
-    | PredictionRefused
-    | PredictionForgotten
-    | Paused
-    | PauseOvertaken
-    | PauseUnsupported
-    | PauseFailed
-    | ResumeUnsupported
-    | ResumeFailed
-    | StatusUpdated
-    | Progressed
-    | Reported
-)
+#: The messages that end an activity, those that end a prediction, and those with what the model reports.
+ActivityEnd = Done | Failed | Refused | Unsupported | Stopped
+PredictionEnd = Predicted | PredictionEnded | PredictionFailed | PredictionRefused | PredictionForgotten
+Report = StatusUpdated | Progressed | Reported
+
+#: The messages about a pause.
+_OfPause = Paused | PauseOvertaken | PauseUnsupported | PauseFailed | ResumeUnsupported | ResumeFailed
+
+FromWorker = Loaded | LoadFailed | ActivityEnd | PredictionEnd | PartPredicted | _OfPause | Report

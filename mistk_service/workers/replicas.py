@@ -17,12 +17,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from mistk_service.errors import Failure, WorkerDied
 from mistk_service.kinds.kind import Operation
 from mistk_service.workers.messages import (
+    ActivityEnd,
     Done,
     Exit,
     Failed,
@@ -30,14 +32,9 @@ from mistk_service.workers.messages import (
     Loaded,
     LoadFailed,
     PartPredicted,
-    Predicted,
-    PredictionEnded,
-    PredictionFailed,
-    PredictionForgotten,
-    PredictionRefused,
+    PredictionEnd,
     Refused,
     Run,
-    Stopped,
     Unsupported,
 )
 from mistk_service.workers.protocol import Worker, WorkerFactory
@@ -47,15 +44,9 @@ logger = logging.getLogger(__name__)
 #: How many replicas in succession may end before they have the model. After that, no more are started.
 _ATTEMPTS = 3
 
-_Answers = (
-    Predicted,
-    PartPredicted,
-    PredictionEnded,
-    PredictionFailed,
-    PredictionForgotten,
-    PredictionRefused,
-)
-_Ends = (Done, Failed, Refused, Stopped, Unsupported)
+#: Tuples, which ``isinstance`` takes faster than unions.
+_ANSWERS = (*get_args(PredictionEnd), PartPredicted)
+_ENDS = get_args(ActivityEnd)
 
 
 @dataclass(eq=False)
@@ -176,7 +167,7 @@ class Replicas:
         Returns:
             Whether the message is not to be passed on now.
         """
-        if not isinstance(message, _Ends):
+        if not isinstance(message, _ENDS):
             return False
         if self._copy is not None and message.id == self._copy[0].id:
             self._on_copied(worker, message)
@@ -298,7 +289,7 @@ class Replicas:
     def on_message(self, worker: Worker, message: FromWorker) -> None:
         """Handle a message of a replica. What it reports is dropped; the instance's own worker reports the same."""
         replica = self._replicas.get(worker)
-        if isinstance(message, _Answers) and (replica is not None or worker in self.stopping):
+        if isinstance(message, _ANSWERS) and (replica is not None or worker in self.stopping):
             self._pass_on(message)
         if replica is None:
             return

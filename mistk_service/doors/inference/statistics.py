@@ -8,21 +8,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 #: The timings of every request. ``compute_infer`` includes the wait in the queue, which is not measured separately.
 Stage = Literal["compute_input", "compute_infer", "compute_output"]
 
-_STATISTICS = (
-    "success",
-    "fail",
-    "queue",
-    "compute_input",
-    "compute_infer",
-    "compute_output",
-    "cache_hit",
-    "cache_miss",
-)
+_STATISTICS = ("success", "fail", "queue", *get_args(Stage), "cache_hit", "cache_miss")
 
 
 class Statistics:

@@ -18,13 +18,8 @@ from mistk_service.doors.request_content import decode_json
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
 
-JSON, CSV, NPY, NPZ, PARQUET = (
-    "application/json",
-    "text/csv",
-    "application/x-npy",
-    "application/x-npz",
-    "application/vnd.apache.parquet",
-)
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+NPY, NPZ = "application/x-npy", "application/x-npz"
 
 #: The forms in which MLflow's clients send data as JSON. A request has exactly one of them.
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")

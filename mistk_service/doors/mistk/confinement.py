@@ -22,8 +22,6 @@ _SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
 #: The default ports of schemes.
 _PORTS = {"http": 80, "https": 443, "ftp": 21}
 
-_SHOWN = 200
-
 
 @dataclass(frozen=True)
 class Roots:
@@ -65,7 +63,7 @@ def _require(text: str, field: str, roots: Sequence[str], option: str) -> None:
     if not allowed:
         listed = f"; allowed are those below {', '.join(dict.fromkeys(roots))}" if roots else ""
         raise InvalidRequest(
-            f"{field}: {text[:_SHOWN]!r} is not below a folder or URI that requests may name{listed}. The operator of the "
+            f"{field}: {text[:200]!r} is not below a folder or URI that requests may name{listed}. The operator of the "
             f"service allows others with {option}.",
             field=field,
         )
@@ -133,5 +131,5 @@ def _require_plain(path: Path, field: str) -> None:
     special = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
     if special or any(path.is_relative_to(each) for each in _SYSTEM):
         raise InvalidRequest(
-            f"{field}: {str(path)[:_SHOWN]!r} is a special file; expected a file or a folder.", field=field
+            f"{field}: {str(path)[:200]!r} is a special file; expected a file or a folder.", field=field
         )

@@ -13,9 +13,6 @@ from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Answer, Records
 
-#: The maximum length of a record's identifier in a message.
-_SHOWN = 80
-
 #: Characters to check per iteration of the event loop, which takes about half a millisecond. A multiple of four, as base64
 #: needs.
 _CHUNK = 256 * 1024
@@ -87,8 +84,7 @@ def _require_lenient(key: str, value: str) -> None:
     try:
         base64.b64decode("".join(value.split()), validate=True)
     except ValueError as error:
-        name = repr(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}…")
         raise InvalidRequest(
-            f"dataMap: the record {name} is not base64 ({error}); expected the standard alphabet with padding.",
+            f"dataMap: the record {key[:80]!r} is not base64 ({error}); expected the standard alphabet with padding.",
             field="dataMap",
         ) from error

@@ -91,6 +91,3 @@ class AbstractAgent(Component):
             unload_model: whether the process ends right afterwards. If not, keep the model: the agent is initialized again,
                 and is going to be registered for another game.
         """
-
-    def do_terminate(self) -> None:
-        """Release resources before a shutdown. The process ends right afterwards."""

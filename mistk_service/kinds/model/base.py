@@ -236,9 +236,6 @@ class AbstractModel(Component):
         """Resume a paused prediction. It is called on another thread."""
         self._mistk().release_pause()
 
-    def do_reset(self) -> None:
-        """Release resources before a reset. The process ends right afterwards."""
-
     def do_terminate(self) -> None:
         """Release resources before a shutdown. The process ends right afterwards.
 

@@ -121,9 +121,3 @@ class AbstractOrchestrator(Component):
     def do_save_episode(self, path: str) -> None:
         """Write the last episode to the folder ``path``."""
         raise NotImplementedError
-
-    def do_reset(self) -> None:
-        """Release resources before a reset. The process ends right afterwards."""
-
-    def do_terminate(self) -> None:
-        """Release resources before a shutdown. The process ends right afterwards."""

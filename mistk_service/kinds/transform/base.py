@@ -33,9 +33,3 @@ class AbstractTransformPlugin(Component):
             properties: the settings of the request.
         """
         raise NotImplementedError
-
-    def do_reset(self) -> None:
-        """Release resources before a reset. The process ends right afterwards."""
-
-    def do_terminate(self) -> None:
-        """Release resources before a shutdown. The process ends right afterwards."""

@@ -17,9 +17,6 @@ from jsonschema.validators import extend
 
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits, check_json
 
-#: How much of a wrong value is repeated in a message.
-_SHOWN = 80
-
 #: Keywords of a schema that do not restrict values.
 _ANNOTATIONS = frozenset({"description", "example", "title"})
 
@@ -75,20 +72,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         twice = counts.most_common(1)[0][0]
-        raise ValueError(f"the key {shorten(repr(twice))} appears twice in one object")
+        raise ValueError(f"the key {twice!r:.80} appears twice in one object")
     return value
 
 
 def _integer(digits: str) -> int:
     if len(digits) > 20 or not _LEAST <= int(digits) <= _MOST:
-        raise ValueError(f"the integer {shorten(digits)} has more than 64 bits; write it as a string")
+        raise ValueError(f"the integer {digits:.80} has more than 64 bits; write it as a string")
     return int(digits)
 
 
 def _number(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(f"the number {shorten(digits)} is too large")
+        raise ValueError(f"the number {digits:.80} is too large")
     return value
 
 
@@ -170,8 +167,3 @@ def asks_for_strings(schema: Mapping[str, Any]) -> bool:
     """Return whether a schema asks for an object of strings with any names, without further restrictions."""
     rules = {key: rule for key, rule in schema.items() if key not in _ANNOTATIONS | {"definitions", "minProperties"}}
     return rules == {"type": "object", "additionalProperties": {"type": "string"}}
-
-
-def shorten(text: str) -> str:
-    """Return the beginning of a text, for a message."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

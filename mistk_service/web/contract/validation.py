@@ -16,7 +16,7 @@ from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.web.contract.compiled import INLINE_LIMIT
-from mistk_service.web.contract.json_body import asks_for_strings, parse_json, schema_validator, shorten, why_unreadable
+from mistk_service.web.contract.json_body import asks_for_strings, parse_json, schema_validator, why_unreadable
 from mistk_service.web.contract.records import read_records
 
 _TYPES = {
@@ -108,12 +108,12 @@ def _place(error: ValidationError) -> str:
     place = ""
     for part in error.absolute_path:
         place += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return shorten(place.removeprefix("."))
+    return place.removeprefix(".")[:80]
 
 
 def _explain(error: ValidationError) -> str:
     """Return what is wrong and what is expected, by the keyword of the schema that was violated."""
-    rule, shown = error.validator, shorten(repr(error.instance))
+    rule, shown = error.validator, f"{error.instance!r:.80}"
     value: Any = error.validator_value
     schema: Any = error.schema
     instance: Any = error.instance
@@ -124,7 +124,7 @@ def _explain(error: ValidationError) -> str:
     if rule == "additionalProperties":
         known = ", ".join(schema.get("properties", ()))
         unknown = ", ".join(repr(key) for key in instance if key not in schema.get("properties", ()))
-        return f"{shorten(unknown)} is not known; expected only {known}."
+        return f"{unknown:.80} is not known; expected only {known}."
     if rule == "minLength":
         return f"{shown} is too short; expected at least {value} character{'s' if value > 1 else ''}."
     if rule in ("minItems", "minProperties"):
@@ -134,7 +134,7 @@ def _explain(error: ValidationError) -> str:
     if rule == "required":
         missing = ", ".join(repr(key) for key in value if key not in instance)
         return f"{missing} is missing."
-    return f"{shorten(error.message)}."
+    return f"{error.message:.80}."
 
 
 def _expected_type(schema: dict[str, Any]) -> str:

@@ -29,9 +29,6 @@ _LOCAL_ENDS = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 #: The number of Host headers for which the decision is cached.
 _HOSTS = 64
 
-#: How much of a header is repeated in a message.
-_SHOWN = 80
-
 
 class Origins:
     """Decides which requests come from pages of other sites.
@@ -60,7 +57,7 @@ class Origins:
         host = headers.get(b"host", b"").lower().decode("latin-1")
         if host and not self._is_own_host(host):
             return (
-                f"The request is for the host {_short(host)}, which is not a name of this service; it listens on {self._host}."
+                f"The request is for the host {host[:80]!r}, which is not a name of this service; it listens on {self._host}."
                 " If it is to be reached under this name, start it with --allowed-host or MISTK_ALLOWED_HOST; otherwise ask "
                 f"for {'its address' if self._everywhere else 'localhost'}, or have a proxy pass that on."
             )
@@ -68,8 +65,8 @@ class Origins:
             return None
         origin = headers.get(b"origin", b"unknown").decode("latin-1")
         return (
-            f"The request comes from a page of another site ({_short(origin)}), which may not "
-            f"control this service ({_short(host)}). Send it from the service's own pages, or from a program."
+            f"The request comes from a page of another site ({origin[:80]!r}), which may not "
+            f"control this service ({host[:80]!r}). Send it from the service's own pages, or from a program."
         )
 
     def _has_name(self, host: str) -> bool:
@@ -102,7 +99,3 @@ def _is_address(name: str) -> bool:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

@@ -22,11 +22,6 @@ from mistk_service.workers.protocol import FileStamp
 
 T = TypeVar("T")
 
-
-#: The maximum length of a path in a message.
-_SHOWN = 200
-
-
 #: The maximum number of files to list in a folder, and the maximum seconds for it. Larger folders are not listed.
 _MAX_FILES, _MAX_SECONDS = 100_000, 5.0
 
@@ -92,7 +87,7 @@ def require_readable(text: str, field: str) -> None:
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as error:
         raise InvalidRequest(
-            f"{field}: {_short(text)} cannot be read ({error.strerror}); expected an existing file or folder that the service "
+            f"{field}: {text[:200]!r} cannot be read ({error.strerror}); expected an existing file or folder that the service "
             f"may read. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
@@ -117,7 +112,7 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
     path = _path(text, field)
     if reserved is not None and Path(os.path.realpath(path)).is_relative_to(reserved):
         raise InvalidRequest(
-            f"{field}: {_short(text)} is in the folder where the service keeps its store and artifacts ({reserved}); "
+            f"{field}: {text[:200]!r} is in the folder where the service keeps its store and artifacts ({reserved}); "
             "expected another folder. The service stores a copy with the artifacts of the run.",
             field=field,
         )
@@ -131,7 +126,7 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
             pass
     except OSError as error:
         raise InvalidRequest(
-            f"{field}: the folder {_short(text)} cannot be written ({error.strerror}); expected a folder that exists or "
+            f"{field}: the folder {text[:200]!r} cannot be written ({error.strerror}); expected a folder that exists or "
             f"can be created. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
@@ -171,10 +166,6 @@ def _path(text: str, field: str) -> Path:
         usable = False
     if not usable:
         raise InvalidRequest(
-            f"{field}: {_short(text)} is not a path; expected the path of a file or folder.", field=field
+            f"{field}: {text[:200]!r} is not a path; expected the path of a file or folder.", field=field
         )
     return Path(text)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

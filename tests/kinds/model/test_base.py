@@ -69,7 +69,7 @@ def model(context: DetachedContext) -> Model:
 
 
 def test_the_hooks_are_mistks_and_those_for_tensors_prompts_and_evaluation():
-    hooks = {name: value for name, value in vars(AbstractModel).items() if name.startswith("do_")}
+    hooks = {name: getattr(AbstractModel, name) for name in dir(AbstractModel) if name.startswith("do_")}
     assert hooks.pop("do_infer")
     assert hooks.pop("do_generate_stream")
     assert hooks.pop("do_evaluate")
