@@ -56,13 +56,15 @@ def with_declared_types(outputs: Mapping[str, Any], declared: Sequence[TensorSpe
 
 def _converted(name: str, value: Any, dtype: str) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
+    if array.dtype == dtype:
+        return array
     both_whole = array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu"
     # An empty list has no data type of its own, and numpy gives it one.
     if array.size and not both_whole and not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name}: the hook returned {array.dtype}; expected {dtype}, as the class declares")
     try:
         with np.errstate(over="raise"):
-            converted = array.astype(dtype, copy=False)
+            converted = array.astype(dtype)
         fits = not both_whole or bool((converted == array).all())
     except FloatingPointError:
         fits = False
