@@ -33,7 +33,6 @@ class Garbage:
         experiment_ids: Sequence[str] | None = None,
     ) -> None:
         self._store = store
-        self._artifacts = artifacts
         self._locations = None if artifacts is None else Locations(store, artifacts)
         found = [self._checked(item) for item in store.trash.items(before, experiment_ids)]
         #: The items that can be removed, in a valid order, and those that cannot be removed yet.
@@ -75,7 +74,7 @@ class Garbage:
         return item
 
     def _remove_files(self, item: TrashItem, tell: Callable[[str], None]) -> bool:
-        if self._artifacts is None or self._locations is None or item.kind == EXPERIMENT:
+        if self._locations is None or item.kind == EXPERIMENT:
             return True
         try:
             place = self._locations.place(item.artifact_uri, "")
@@ -84,5 +83,7 @@ class Garbage:
             return True
         folder, _, last = place.rpartition("/")
         # The folder that bears its id has nothing else in it.
-        self._artifacts.delete(folder if last == "artifacts" and folder.rpartition("/")[2] == item.id else place)
+        self._locations.artifacts.delete(
+            folder if last == "artifacts" and folder.rpartition("/")[2] == item.id else place
+        )
         return True

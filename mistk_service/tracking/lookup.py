@@ -52,7 +52,11 @@ def find_run(store: Store, text: str) -> Run:
     try:
         return store.get_run(text)
     except (ResourceNotFound, InvalidParameter):
-        found = _beginning(store, text) if _PREFIX.fullmatch(text) else []
+        if not _PREFIX.fullmatch(text):
+            raise
+        ids = [experiment.experiment_id for experiment in every_experiment(store, ViewType.ALL)]
+        condition = f"attributes.run_id LIKE '{text}%'"
+        found = list(store.search_runs(ids, condition, ViewType.ALL, _CANDIDATES + 1))
         if not found:
             raise
     if len(found) > 1:
@@ -64,13 +68,6 @@ def find_run(store: Store, text: str) -> Run:
         )
     # The result of a search may not have everything that belongs to a run.
     return store.get_run(found[0].info.run_id)
-
-
-def _beginning(store: Store, text: str) -> list[Run]:
-    ids = [experiment.experiment_id for experiment in every_experiment(store, ViewType.ALL)]
-    condition = f"attributes.run_id LIKE '{text}%'"
-    page = store.search_runs(ids, condition, view_type=ViewType.ALL, max_results=_CANDIDATES + 1)
-    return list(page)
 
 
 def artifacts_next_to(file: Path | None, given: str | None) -> ArtifactRepository | None:

@@ -45,7 +45,6 @@ class ArtifactSender:
     """
 
     def __init__(self, store: Store, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
-        self._artifacts = artifacts
         self._locations = Locations(store, artifacts) if artifacts is not None else None
         self._remote = remote
         self._ledger = ledger
@@ -138,10 +137,9 @@ class ArtifactSender:
         return True
 
     def _open(self, folder: ArtifactFolder, path: str) -> StoredFile | None:
-        assert self._artifacts is not None
         assert self._locations is not None
         try:
-            return self._artifacts.open(self._locations.place(folder.uri, path))
+            return self._locations.artifacts.open(self._locations.place(folder.uri, path))
         except ResourceNotFound:
             return None
 

@@ -73,11 +73,8 @@ class LoggedModelSender:
         for use in uses:
             if use.model_id not in self._known:
                 self.copy(use.model_id, sender)
-        return [replace(use, model_id=self.remote_id(use.model_id)) for use in uses]
-
-    def remote_id(self, model_id: str) -> str:
-        """Return the remote's id of a model that was copied, or the local id if it could not be."""
-        return self._known.get(model_id, model_id)
+        # A model that could not be copied keeps its local id.
+        return [replace(use, model_id=self._known.get(use.model_id, use.model_id)) for use in uses]
 
     def copy_of(self, model_id: str) -> LoggedModel | None:
         """Return the remote's copy of a model, or None if it could not be copied."""
