@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import http.client
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
+
+from benchmarks.client import Load
+from benchmarks.measures import RECORD, put_load
+from benchmarks.servers import ours, running
 
 #: Connections at a time, seconds of a measurement, and rounds. The kinds of log-in alternate in each round.
 _CONNECTIONS, _SECONDS, _ROUNDS = 8, 1.5, 9
@@ -25,108 +22,44 @@ _WANTED = {"token": 0.9, "password": 0.8}
 
 _USER, _PASSWORD = "root", "correct horse battery"
 
-
-@contextlib.contextmanager
-def _service(folder: Path, *options: str) -> Iterator[int]:
-    """Run a service, and yield its port."""
-    environment = {**os.environ, "MLFLOW_AUTH_ADMIN_USERNAME": _USER, "MLFLOW_AUTH_ADMIN_PASSWORD": _PASSWORD}
-    command = [sys.executable, "-m", "mistk_service", "serve", "benchmarks.served:Logistic", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--state-dir", str(folder), *options], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if line.startswith("Serving"))
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        found = re.search(r":(\d+) ", line)
-        assert found is not None
-        yield int(found[1])
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _post(connection: http.client.HTTPConnection, path: str, body: object, headers: dict[str, str]) -> bytes:
-    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json", **headers})
-    answer = connection.getresponse()
-    content = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"{path} answered {answer.status}: {content[:200]!r}")
-    return content
-
-
-def _rate(port: int, path: str, body: object, headers: dict[str, str]) -> float:
-    """Return the requests a second of several connections."""
-    counts = [0] * _CONNECTIONS
-    end = time.monotonic() + _SECONDS
-
-    def ask(index: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        while time.monotonic() < end:
-            _post(connection, path, body, headers)
-            counts[index] += 1
-        connection.close()
-
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(_CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / _SECONDS
-
-
-def _prepare(port: int, headers: dict[str, str]) -> str:
-    """Make the model ready, and return the id of a run."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    for operation, state in (("initialize", "initialized"), ("buildModel", "ready")):
-        _post(connection, f"/v1/mistk/{operation}", {}, headers)
-        while True:
-            connection.request("GET", "/v1/mistk/status", headers=headers)
-            if json.loads(connection.getresponse().read())["state"] == state:
-                break
-            time.sleep(0.05)
-    made = _post(connection, "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}, headers)
-    connection.close()
-    run_id: str = json.loads(made)["run"]["info"]["run_id"]
-    return run_id
+_MLFLOW = "/api/2.0/mlflow"
 
 
 def main() -> None:
     """Measure, print the shares, and exit with 1 if one is too small."""
-    record = {"a": base64.b64encode(bytes(256)).decode()}
+    os.environ |= {"MLFLOW_AUTH_ADMIN_USERNAME": _USER, "MLFLOW_AUTH_ADMIN_PASSWORD": _PASSWORD}
+    rates: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        command = [
-            sys.executable,
-            "-m",
-            "mistk_service",
-            "token",
-            "new",
-            "bench",
-            "--role",
-            "admin",
-            "--state-dir",
-            second,
-        ]
-        token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        basic = base64.b64encode(f"{_USER}:{_PASSWORD}".encode()).decode()
-        with _service(Path(first)) as free, _service(Path(second)) as guarded:
-            bearer = {"Authorization": f"Bearer {token}"}
+        command = [sys.executable, "-m", "mistk_service", "token", "new", "bench", "--role", "admin"]
+        printed = subprocess.run(
+            [*command, "--state-dir", second], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+        bearer = {"Authorization": f"Bearer {printed.strip()}"}
+        basic = {"Authorization": f"Basic {base64.b64encode(f'{_USER}:{_PASSWORD}'.encode()).decode()}"}
+        with (
+            running(ours("Logistic", "--state-dir", first)) as free,
+            running(ours("Logistic", "--state-dir", second, headers=bearer)) as guarded,
+        ):
             logins = {
                 # The same header, which this service ignores, so that its cost for the client does not count.
                 "none": (free, bearer),
                 "token": (guarded, bearer),
-                "password": (guarded, {"Authorization": f"Basic {basic}"}),
+                "password": (guarded, basic),
             }
-            runs = {free: _prepare(free, {}), guarded: _prepare(guarded, logins["token"][1])}
-            rates: dict[tuple[str, str], list[float]] = {}
+            created = {
+                name: server.call("POST", f"{_MLFLOW}/runs/create", {"experiment_id": "0"})
+                for name, (server, _) in logins.items()
+            }
             for step in range(_ROUNDS):
-                for name, (port, headers) in logins.items():
-                    point = {"run_id": runs[port], "key": "loss", "value": 1.0, "timestamp": 1, "step": step}
+                for name, (server, headers) in logins.items():
+                    run_id = created[name]["run"]["info"]["run_id"]
+                    point = {"run_id": run_id, "key": "loss", "value": 1.0, "timestamp": 1, "step": step}
                     for what, path, body in (
-                        ("streamPredict", "/v1/mistk/streamPredict", record),
-                        ("log-metric", "/api/2.0/mlflow/runs/log-metric", point),
+                        ("streamPredict", server.predict, RECORD),
+                        ("log-metric", f"{_MLFLOW}/runs/log-metric", json.dumps(point)),
                     ):
-                        rates.setdefault((what, name), []).append(_rate(port, path, body, headers))
+                        load = Load(server.port, path, body, _CONNECTIONS, _SECONDS, headers=headers)
+                        rates.setdefault((what, name), []).append(put_load(load).rate)
     _report(rates)
 
 

@@ -11,6 +11,7 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
@@ -53,10 +54,11 @@ class Load:
     def request(self) -> bytes:
         """The bytes of the request."""
         if self.file is None:
-            return http_request(self.path, self.body)
+            return http_request(self.path, self.body, self.headers)
         body = Path(self.file).read_bytes()
-        given = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-        head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n{given}Content-Length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n{_lines(self.headers)}Content-Length: {len(body)}\r\n\r\n"
+        )
         return head.encode() + body
 
 
@@ -78,12 +80,17 @@ class Result:
         return self.answers / self.seconds
 
 
-def http_request(path: str, body: str | None) -> bytes:
+def http_request(path: str, body: str | None, headers: Mapping[str, str] | None = None) -> bytes:
     """Return the bytes of a request."""
+    more = f"Host: localhost\r\n{_lines(headers or {})}"
     if body is None:
-        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+        return f"GET {path} HTTP/1.1\r\n{more}Accept: application/json\r\n\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\n{more}Content-Type: application/json\r\nAccept: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,7 +23,7 @@ from functools import partial
 from benchmarks.client import Load, Result
 from benchmarks.measures import RECORD, put_load, watches
 from benchmarks.servers import API, Server, allow_many_connections, ours, running
-from benchmarks.table import machine
+from benchmarks.table import machine, markdown
 
 __all__: list[str] = []
 
@@ -111,25 +110,19 @@ def _cycles(server: Server, cycles: int, seconds: float) -> tuple[dict[str, list
 
 
 def _report(results: dict[str, list[Result]], memory: list[tuple[float, int]], seen: dict[str, int]) -> str:
-    lines = ["| load | answers | errors | p50, ms | p99, ms, worst cycle |", "| --- | --- | --- | --- | --- |"]
+    lines = []
     for name, each in results.items():
         answers, errors = sum(r.answers for r in each), sum(r.errors for r in each)
         p50, p99 = statistics.median(r.p50 for r in each), max(r.p99 for r in each)
-        lines.append(f"| {name} | {answers:,} | {errors} | {p50:.2f} | {p99:.2f} |")
+        lines.append((name, f"{answers:,}", str(errors), f"{p50:.2f}", f"{p99:.2f}"))
+    lines.append((f"{_WATCHES} watches", f"{seen['events']:,} events", str(seen["ends"]), "", ""))
     warm = memory[int(len(memory) * _WARM) :]
     growth = statistics.linear_regression(*zip(*warm, strict=True)).slope * 60 if len(warm) > 1 else 0.0
-    lines += [
-        f"| {_WATCHES} watches | {seen['events']:,} events | {seen['ends']} | | |",
-        "",
-        f"Memory of the service: {warm[0][1] / 1e6:.1f} MB when warm, {warm[-1][1] / 1e6:.1f} MB after another "
-        f"{(warm[-1][0] - warm[0][0]) / 60:.1f} minutes: {growth / 1e6:+.2f} MB a minute.",
-    ]
-    return "\n".join(lines)
-
-
-def _end_watches(process: subprocess.Popen[str]) -> dict[str, int]:
-    seen: dict[str, int] = json.loads(process.communicate("", timeout=30)[0])
-    return seen
+    table = markdown(("load", "answers", "errors", "p50, ms", "p99, ms, worst cycle"), lines)
+    return (
+        f"{table}\n\nMemory of the service: {warm[0][1] / 1e6:.1f} MB when warm, {warm[-1][1] / 1e6:.1f} MB after another "
+        f"{(warm[-1][0] - warm[0][0]) / 60:.1f} minutes: {growth / 1e6:+.2f} MB a minute."
+    )
 
 
 def main() -> None:
@@ -150,7 +143,7 @@ def main() -> None:
         _fill_history(server)
         with _writers(server):
             results, memory = _cycles(server, cycles, streaming)
-        seen = _end_watches(open_watches)
+        seen = json.loads(open_watches.communicate("", timeout=30)[0])
     print(f"{machine()}\n\n{_report(results, memory, seen)}")
 
 

@@ -25,7 +25,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.table import machine
+from benchmarks.table import machine, markdown
 
 #: Maximum seconds for an element to appear.
 WAIT_TIMEOUT = 120
@@ -184,10 +184,9 @@ def main() -> None:
         with browser() as chrome:
             rounds = [measure(chrome, url, experiment, run_id) for _ in range(given.rounds)]
     print(f"{machine()}\n{given.runs:,} runs, a metric of {given.points:,} points, medians of {given.rounds} rounds\n")
-    print("| what | measured | target |\n|---|---|---|")
-    for figure, target in TARGETS.items():
-        median = statistics.median(each[figure] for each in rounds)
-        print(f"| {figure} | {median:,.0f} | {f'under {target}' if target else ''} |")
+    medians = {figure: statistics.median(each[figure] for each in rounds) for figure in TARGETS}
+    lines = [(name, f"{medians[name]:,.0f}", f"under {target}" if target else "") for name, target in TARGETS.items()]
+    print(markdown(("what", "measured", "target"), lines))
 
 
 if __name__ == "__main__":

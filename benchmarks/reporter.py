@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.reporter_containers import LATENCY, OFF, SLOW, UP, Container, Took, containers
-from benchmarks.table import machine
+from benchmarks.table import machine, markdown
 
 #: Steps of a training in a round, and metrics that each reports.
 STEPS, METRICS = 200, 2
@@ -31,8 +31,6 @@ REPEATS = 5
 
 #: The number of metrics of which the delivery is measured.
 FLOOD = 40_000
-
-_Table = list[tuple[str, ...]]
 
 
 def costs(started: dict[str, Container], client: dict[str, dict[str, float]], calls: int) -> Iterator[tuple[str, ...]]:
@@ -128,13 +126,9 @@ def _microseconds(*groups: Sequence[float]) -> list[str]:
     return [f"{value:,.1f} µs" if value < 100 else f"{value:,.0f} µs" for value in values]
 
 
-def _show(table: _Table) -> None:
+def _show(table: Iterator[tuple[str, ...]]) -> None:
     head, *lines = table
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    for line in [head, tuple("-" * width for width in widths), *lines]:
-        sys.stdout.write("| " + " | ".join(map(str.ljust, line, widths)) + " |\n")
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    print(f"{markdown(head, lines)}\n", flush=True)
 
 
 def main() -> None:
@@ -146,13 +140,15 @@ def main() -> None:
     rounds, calls, flood = (2, 1000, 5000) if options.quick else (options.rounds, 10_000, FLOOD)
     with tempfile.TemporaryDirectory() as folder, containers(Path(folder)) as (remote, started):
         by_title = {container.title: container for container in started}
-        _show(list(slowdowns(started, rounds)))
+        _show(slowdowns(started, rounds))
         client = mlflow_client(remote.server.url)
-        _show(list(costs(by_title, client, calls)))
-        _show(list(deliveries(by_title, client, flood)))
+        _show(costs(by_title, client, calls))
+        _show(deliveries(by_title, client, flood))
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
-    sys.stdout.write(f"{machine()}, load at the end {load}. {rounds} rounds of {STEPS} steps; ")
-    sys.stdout.write(f"the slow remote's answers are on their way for {LATENCY:g} s.\n")
+    print(
+        f"{machine()}, load at the end {load}. {rounds} rounds of {STEPS} steps; the slow remote delays each piece of a "
+        f"response by {LATENCY:g} s."
+    )
 
 
 if __name__ == "__main__":

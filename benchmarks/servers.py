@@ -41,6 +41,7 @@ class Server:
         grpc_port: its port for gRPC, if any.
         predict: the path of a prediction.
         status: the path of the cheapest GET that is more than a constant.
+        headers: sent with every call.
         started: seconds from the start of the process to the first answer.
         ready: seconds from the start of the process until it accepts operations.
     """
@@ -50,6 +51,7 @@ class Server:
     predict: str
     status: str
     grpc_port: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     started: float = 0.0
     ready: float = 0.0
@@ -88,7 +90,7 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_TIMEOUT)
         try:
             headers = {} if body is None else {"Content-Type": "application/json"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            connection.request(method, path, None if body is None else json.dumps(body), {**headers, **self.headers})
             answer = connection.getresponse()
             text = answer.read()
         finally:
@@ -125,19 +127,17 @@ class Server:
             for pid in Path(f"/proc/{self.process.pid}/task/{thread}/children").read_text().split()
         )
 
-    def prepare(self) -> None:
-        """Bring the service from initialized to ready."""
-        self.call("POST", f"{API}/buildModel")
-        self.await_state("ready")
 
-
-def ours(model: str, *options: str, grpc: bool = False, **hyperparameters: Any) -> Callable[[], Server]:
+def ours(
+    model: str, *options: str, grpc: bool = False, headers: dict[str, str] | None = None, **hyperparameters: Any
+) -> Callable[[], Server]:
     """Return a function that starts this service with a class of benchmarks/served.py and makes it ready.
 
     Args:
         model: the class.
         options: further arguments of ``mistk-service serve``.
         grpc: whether to serve gRPC too.
+        headers: sent with every call.
         hyperparameters: for the model.
     """
 
@@ -148,12 +148,13 @@ def ours(model: str, *options: str, grpc: bool = False, **hyperparameters: Any) 
         grpc_port = free_port()
         if grpc:
             command += ["--grpc-port", str(grpc_port)]
-        server = Server(_launch(command), port, f"{API}/streamPredict", f"{API}/status", grpc_port)
+        server = Server(_launch(command), port, f"{API}/streamPredict", f"{API}/status", grpc_port, headers or {})
         server.started = _first_answer(server, "/healthz")
         server.call("POST", f"{API}/initialize", {"hyperparameters": hyperparameters})
         server.await_state("initialized")
         server.ready = time.perf_counter() - server.began
-        server.prepare()
+        server.call("POST", f"{API}/buildModel")
+        server.await_state("ready")
         return server
 
     return start

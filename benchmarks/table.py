@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["Figures", "Row", "machine", "render"]
+__all__ = ["Figures", "Row", "machine", "markdown", "render"]
 
 
 class Figures:
@@ -83,28 +85,24 @@ class Row:
 
 def render(rows: list[Row], figures: Figures) -> str:
     """Return the table in Markdown."""
-    head = ["what", "ours", "against", "ratio", "target", "met"]
     known = [row for row in rows if figures.known(*row.ours) and (row.against is None or figures.known(*row.against))]
-    lines = [row.cells(figures) for row in known]
-    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
+    return markdown(("what", "ours", "against", "ratio", "target", "met"), [row.cells(figures) for row in known])
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, with columns of even width."""
+    widths = [max(map(len, cells)) for cells in zip(head, *lines, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in [head, rule, *lines])
 
 
 def machine() -> str:
     """Return the machine and the date in a line."""
-    model = next(
-        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown CPU"
-    )
+    file = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", file.read_text()) if file.exists() else None
+    model = found[1] if found else "unknown CPU"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"{os.cpu_count()} cores, {model}, {platform.system()}, Python {platform.python_version()}, {date}"
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
 
 
 def _number(value: float) -> str:

@@ -11,8 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import re
 import sqlite3
 import statistics
 import sys
@@ -20,7 +18,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from rich.table import Table
 
 from benchmarks.servers import ours as container
 from benchmarks.servers import running
+from benchmarks.table import machine, markdown
 from benchmarks.tracking_peers import Peer, mlflow, ours
 from benchmarks.tracking_scenarios import SCENARIOS, Scenario, hammer, repeat
 
@@ -154,15 +152,10 @@ def _ratio(of_ours: Figure, of_mlflow: Figure) -> float:
     return better.value / worse.value
 
 
-def machine() -> str:
+def conditions() -> str:
     """Return a description of the machine, in a line."""
-    file = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", file.read_text()) if file.exists() else None
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
-    return (
-        f"{os.cpu_count()} cores ({model[1] if model else 'unknown processor'}), Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}, load at the end {load}, {datetime.now(UTC):%Y-%m-%d}"
-    )
+    return f"{machine()}, SQLite {sqlite3.sqlite_version}, load at the end {load}"
 
 
 def main() -> None:
@@ -186,20 +179,19 @@ def main() -> None:
             rows.insert(0, compare_starts(folders, rounds))
         us, them = stack.enter_context(ours(folders[0])), stack.enter_context(mlflow(folders[1]))
         rows = [*compare(us, them, scenarios, rounds, seconds), *rows]
-    _show(rows, markdown=options.markdown)
+    _show(rows, as_markdown=options.markdown)
     if options.json:
-        figures: dict[str, Any] = {"machine": machine(), "rows": [vars(row) for row in rows]}
+        figures: dict[str, Any] = {"machine": conditions(), "rows": [vars(row) for row in rows]}
         options.json.write_text(json.dumps(figures, indent=2))
 
 
-def _show(rows: Sequence[Row], *, markdown: bool) -> None:
+def _show(rows: Sequence[Row], *, as_markdown: bool) -> None:
     heads = ("Scenario", "Ours", "MLflow, 1 worker", "Times as good", "Wanted", "Met")
     cells = [(r.scenario, r.ours, r.theirs, r.ratio, r.wanted, _MET[r.met]) for r in rows]
-    if markdown:
-        lines = [heads, ("---",) * len(heads), *cells]
-        sys.stdout.write("".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{machine()}\n\n{NOTE}\n")
+    if as_markdown:
+        sys.stdout.write(f"{markdown(heads, cells)}\n\n{conditions()}\n\n{NOTE}\n")
         return
-    table = Table(*heads, title=machine(), caption=NOTE, caption_justify="left")
+    table = Table(*heads, title=conditions(), caption=NOTE, caption_justify="left")
     for line in cells:
         table.add_row(*line)
     Console().print(table)

@@ -22,6 +22,8 @@ import msgspec
 import psutil
 from rich.progress import track
 
+from benchmarks.servers import free_port
+
 __all__ = ["LONG_RUN", "POINTS", "RUNS", "Client", "Peer", "mlflow", "ours", "request"]
 
 #: The contents of the stores.
@@ -223,18 +225,11 @@ def _is_serving(port: int) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def ours(folder: Path) -> contextlib.AbstractContextManager[Peer]:
     """Serve our store in a folder, which is filled if it does not exist."""
     if not (folder / "ours.db").exists():
         _fill_ours(folder / "ours.db")
-    port = _free_port()
+    port = free_port()
     options = ["--store", f"sqlite:///{folder}/ours.db", "--artifacts", str(folder / "artifacts"), "--port", str(port)]
     return serving("ours", [sys.executable, "-m", "mistk_service", "tracking", "serve", *options], port, folder)
 
@@ -245,7 +240,7 @@ def mlflow(folder: Path) -> contextlib.AbstractContextManager[Peer]:
     if not (folder / "mlflow.db").exists():
         subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", uri], check=True, capture_output=True)
         _fill_mlflow(folder / "mlflow.db")
-    port = _free_port()
+    port = free_port()
     options = ["--workers", "1", "--port", str(port), "--backend-store-uri", uri]
     artifacts = ["--artifacts-destination", str(folder / "artifacts")]
     settings = folder / "settings"
