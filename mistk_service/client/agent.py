@@ -6,11 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
 from mistk_service.client.dual import DualMethod
 from mistk_service.client.responses import decoded
 from mistk_service.client.status import ModelStatus
 from mistk_service.kinds.agent import AGENT
+
+#: The type of actions by agent. Whole numbers stay integers.
+_ACTIONS: Any = dict[str, list[int | float]]
 
 
 class AgentCalls(ContainerCalls):
@@ -49,7 +54,9 @@ class AgentCalls(ContainerCalls):
     @DualMethod
     async def get_action(self, obs: Mapping[str, Any]) -> dict[str, list[float]]:
         """Return the agent's action for observations, both by agent."""
-        return decoded(await self._send("POST", self._path("getAction"), body=dict(obs)), _actions)
+        response = await self._send("POST", self._path("getAction"), body=dict(obs))
+        actions: dict[str, list[float]] = decoded(response, lambda value: msgspec.convert(value, _ACTIONS))
+        return actions
 
     @DualMethod
     async def replay_action(self, obs: Mapping[str, Any]) -> ModelStatus:
@@ -73,13 +80,3 @@ class AgentClient(AgentCalls, ContainerClient):
 
 class AsyncAgentClient(AgentCalls, AsyncContainerClient):
     """A client of one agent for asyncio; :class:`AsyncContainerClient` describes it."""
-
-
-def _actions(value: Any) -> dict[str, list[float]]:
-    """Return the actions by agent; TypeError means that the answer has another form."""
-    if not isinstance(value, Mapping):
-        raise TypeError("expected an object of agent to list of numbers")
-    for each in value.values():
-        if not isinstance(each, list) or not all(type(number) in (int, float) for number in each):
-            raise TypeError("expected an object of agent to list of numbers")
-    return dict(value)

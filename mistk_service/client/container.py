@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 import httpx
+import msgspec
 
 from mistk_service.client.connections import AsyncConnections, BlockingConnections, Connections
 from mistk_service.client.dual import Asyncio, Blocking, DualIterator, DualMethod
@@ -115,7 +116,7 @@ class ContainerCalls:
     @DualMethod
     async def api_version(self) -> str:
         """Return the version of the service's contract."""
-        return decoded(await self._send("GET", self._path("apiVersion")), _text)
+        return decoded(await self._send("GET", self._path("apiVersion")), lambda value: msgspec.convert(value, str))
 
     @DualMethod
     async def ready(self) -> bool:
@@ -361,9 +362,3 @@ def _encoded(body: Any) -> bytes:
             "The request holds a value that is nested too deeply to be sent as JSON; expected at most 100 levels of lists "
             "and mappings."
         ) from error
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a string, not {type(value).__name__}")
-    return value

@@ -9,6 +9,8 @@ from contextlib import aclosing
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
+
 from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
 from mistk_service.client.dual import DualIterator, DualMethod
 from mistk_service.client.responses import decoded, error_answer
@@ -112,7 +114,7 @@ class ModelCalls(ContainerCalls):
         response = await self._send(
             "POST", self._path("streamPredict"), body=body, query={"details": "true" if details else None}
         )
-        return decoded(response, _object)
+        return decoded(response, lambda value: msgspec.convert(value, dict[str, Any]))
 
     @DualIterator
     async def stream_predict_source(
@@ -221,9 +223,3 @@ def as_dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
 
 def _base64(record: bytes | str) -> str:
     return record if isinstance(record, str) else base64.b64encode(record).decode("ascii")
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, not {type(value).__name__}")
-    return value

@@ -135,11 +135,7 @@ class DetachedContext:
     def pause_point(self) -> None:
         """Return at once."""
 
-    def request_pause(self) -> None:
-        """Do nothing."""
-
-    def release_pause(self) -> None:
-        """Do nothing."""
+    request_pause = release_pause = pause_point
 
     def update_status(self, payload: Any) -> None:
         """Record ``payload``."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mistk_service.recording.file_queue import FileQueue, Job
-from mistk_service.recording.spool_cleanup import remove
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path, open_artifacts
 from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.values import RunInfo
+from mistk_service.workers.child.spool import remove
 from mistk_service.workers.host.files import contents_of
 from mistk_service.workers.protocol import FileStamp
 

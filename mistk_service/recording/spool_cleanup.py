@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from mistk_service.workers.child.spool import remove
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,3 @@ class SpoolCleanup:
         for path in self.paths:
             if path not in needed:
                 remove(path)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it exists and can be removed."""
-    with suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

@@ -94,9 +94,9 @@ def test_what_does_not_speak_the_contract_is_said_to(client: ModelClient, servic
 
 def test_predictions_and_versions_of_the_wrong_type_are_not_understood(client: ModelClient, service: Any):
     service.will(httpx.Response(200, json=["a"]), httpx.Response(200, json={"version": 1}))
-    with pytest.raises(AnswerNotUnderstood, match="expected an object"):
+    with pytest.raises(AnswerNotUnderstood, match="Expected `object`"):
         client.stream_predict({})
-    with pytest.raises(AnswerNotUnderstood, match="expected a string"):
+    with pytest.raises(AnswerNotUnderstood, match="Expected `str`"):
         client.api_version()
 
 

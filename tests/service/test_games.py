@@ -204,7 +204,7 @@ def test_an_agent_that_dies_in_an_episode_fails_it_by_name_and_the_other_one_is_
     ("player", "reason"),
     [
         ("Raises", "The agent 'o' failed: The model failed in getAction: ValueError: no idea"),
-        ("Malformed", "expected an object of agent to list of numbers"),
+        ("Malformed", "Expected `array`, got `str`"),
         ("Nameless", "The agent 'o' answered getAction without its own action: {'somebody': [1]}"),
         ("FailsToLearn", "The agent 'o' failed: "),
     ],

@@ -7,12 +7,12 @@ store the agents, and notify them when they are registered and when an episode e
 from __future__ import annotations
 
 import importlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from mistk_service.errors import MistkError, RequestError
 from mistk_service.kinds.kind import RunSettings, reset_and_shutdown, row, table
-from mistk_service.kinds.orchestrator.base import AbstractOrchestrator, Agent
+from mistk_service.kinds.orchestrator.base import AbstractOrchestrator
 from mistk_service.kinds.orchestrator.states import State
 
 _RESET, _SHUTDOWN = reset_and_shutdown(State, State.UNINITIALIZED)
@@ -61,18 +61,9 @@ def _start_episode(orchestrator: AbstractOrchestrator, episode_cfg: dict[str, An
 
 def _stop_episode(orchestrator: AbstractOrchestrator) -> None:
     orchestrator.do_stop_episode()
-    errors = [error for agent in orchestrator._agents.values() if (error := _stopped(agent)) is not None]
-    if errors:
-        raise errors[0]
-
-
-def _stopped(agent: Agent) -> MistkError | None:
-    """End the episode of an agent, and return what went wrong, so that the episodes of the others end too."""
-    try:
-        agent.episode_stopped()
-    except MistkError as error:
-        return error
-    return None
+    with ExitStack() as stack:  # after an error, the episodes of the other agents end too
+        for agent in orchestrator._agents.values():
+            stack.callback(agent.episode_stopped)
 
 
 def _save_episode(orchestrator: AbstractOrchestrator, path: str) -> None:

@@ -46,7 +46,9 @@ class Origins:
     def __init__(self, host: str, allowed: Sequence[str] = ()) -> None:
         self._host = host
         self._everywhere = not is_loopback(host)
-        own = {_bracketed(host)} | ({socket.gethostname().lower()} if self._everywhere else set())
+        own = {f"[{host}]" if ":" in host else host.lower()} | (
+            {socket.gethostname().lower()} if self._everywhere else set()
+        )
         self._names = _LOOPBACK | own | {name.lower() for name in allowed if not name.startswith("*")}
         self._ends = tuple(name[1:].lower() for name in allowed if name.startswith("*"))
         # Clients repeat the same few names with every request.
@@ -95,7 +97,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host.lower()

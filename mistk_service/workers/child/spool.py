@@ -57,7 +57,7 @@ class Spool:
             write(entry)
             _make_private(entry)
         except BaseException:  # also StopActivity from the model's code
-            _remove(entry)
+            remove(entry)
             raise
         return str(entry)
 
@@ -186,9 +186,10 @@ def _logging_errors(source: str) -> Iterator[None]:
         logger.error("log_artifact: %s was left out: %s", source, error.strerror)
 
 
-def _remove(entry: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists and can be removed."""
     with contextlib.suppress(OSError):
-        if entry.is_dir():
-            shutil.rmtree(entry)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            entry.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
