@@ -74,7 +74,8 @@ def create_app(
     """Return the application.
 
     ``metrics`` and ``live`` have to observe the controller. The ``authenticator`` identifies the sender of a request, if
-    clients have to log in. ``model`` is the controller's model, if it is known elsewhere too.
+    clients have to log in. ``model`` is the controller's model, if gRPC
+    serves it too.
     """
     kind = controller.kind
     contract = load_contract(kind.contract)

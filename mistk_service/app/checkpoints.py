@@ -1,6 +1,6 @@
-"""The place of a checkpoint. The last checkpoint in it stays whole until the next one is complete.
+"""The place of a checkpoint. The last checkpoint stays intact until the next one is complete.
 
-A model may need longer to save than a job may take to end. If it wrote over the last checkpoint, its end would leave neither.
+A job may be killed while the model saves. If the model overwrote the last checkpoint, neither would be usable then.
 """
 
 from __future__ import annotations

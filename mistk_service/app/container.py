@@ -113,7 +113,7 @@ async def serve(
         SettingsError: a remote is this container, or would receive another's login; or a prerequisite is missing.
         MistkError: raised by the script.
     """
-    # What the service writes is for its own user; what the model writes is as it would be without the service.
+    # Only the user of the service may read what it writes. The worker gets the original umask.
     umask = os.umask(0o077)
     tls = tls_options(settings.tls_cert, settings.tls_key)
     authenticator = _check(settings, sock, on_listening)

@@ -25,8 +25,8 @@ class JobSettings(Settings):
     save_model: str | None = option(None, "Save the trained model to this folder or URL.", metavar="PATH")
     checkpoint: str | None = option(
         None,
-        "Save an interrupted training to this folder or URL, and resume the one that is there; by default it is saved where "
-        "the model goes, and not resumed.",
+        "Save an interrupted training to this folder or URL, and resume the training that was saved there. By default, it is "
+        "saved to --save-model and not resumed.",
         metavar="PATH",
     )
     predict: str | None = option(None, "Predict for this dataset.", metavar="DATA")

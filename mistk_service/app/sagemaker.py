@@ -59,7 +59,7 @@ def training_options(folder: Path, scratch: Path) -> dict[str, Any]:
 
 
 def write_failure(folder: Path, reason: str) -> None:
-    """Write why a job failed to where SageMaker looks for it, unless something is there."""
+    """Write why a job failed to the file that SageMaker reads, unless it exists."""
     file = folder / "output" / "failure"
     with contextlib.suppress(OSError):  # the log has it, too
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -203,7 +203,7 @@ class Settings(ListenSettings):
         callback=warn_of_password,
     )
     mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, from an installed mlflow.")
-    state_dir: str = option("mistk-state", "Folder for what outlives the process: tracking store and artifacts.")
+    state_dir: str = option("mistk-state", "Folder for the tracking store, the artifacts and the access tokens.")
     run_lease: float = option(
         30.0,
         "Seconds after which other containers that share a PostgreSQL store may end the runs of this one, if it was killed or "

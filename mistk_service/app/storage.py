@@ -133,9 +133,7 @@ def _translated(place: str, field: str) -> Iterator[None]:
 
 
 def _missing(place: str, field: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"{field}: there is nothing at {place!r}; expected a file, a folder or an archive.", field=field
-    )
+    return InvalidRequest(f"{field}: {place!r} does not exist; expected a file, a folder or an archive.", field=field)
 
 
 def _unpacked(path: Path, folder: Path, field: str) -> Path:

@@ -136,7 +136,7 @@ async def _events(values: AsyncIterator[Any], error_body: ErrorBody) -> AsyncIte
         async for value in values:
             yield b"data: %s\n\n" % (value.encode() if isinstance(value, str) else msgspec.json.encode(value))
     except MistkError as error:
-        problem = problem_of(error, {})
+        problem = problem_of(error)
         yield b"data: %s\n\n" % error_body(problem.status, problem.message)
 
 

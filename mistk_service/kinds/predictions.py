@@ -70,7 +70,7 @@ class Signature(msgspec.Struct, frozen=True, array_like=True):
         inputs: the tensors that it takes.
         outputs: the tensors that it returns.
         hyperparameters: the JSON Schema of its hyperparameters, as JSON; None if it declares none.
-        idempotent_predictions: whether a prediction may be repeated after a replica has died over it.
+        idempotent_predictions: whether a prediction may be repeated after its replica has died.
         serve_while_training: whether replicas predict with the previous model while the worker trains.
         copied_after_training: whether they follow a training from a copy that the worker saves.
     """

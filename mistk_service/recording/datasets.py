@@ -71,7 +71,7 @@ def dataset_inputs(
 
     Args:
         datasets: role → dataset.
-        note: called with a note about each dataset that could not be examined in time and is known by its path alone.
+        note: called with a note about each dataset that could not be examined in time, of which the run has the path only.
         seconds: the time limit for all of them together.
     """
     deadline = time.monotonic() + seconds
@@ -98,7 +98,7 @@ def _described(name: str, dataset: MistkDataset, note: Callable[[str], None], de
     place = Path(path).absolute()
     seen = _examine(place, dataset.format, deadline)
     if seen is None:
-        note(f"The dataset {place} could not be examined in time; the run knows it by its path alone.")
+        note(f"The dataset {place} could not be examined in time; the run has its path only.")
         seen = _Examined(_short_hash(os.fsencode(place)))
     source = json.dumps({"uri": text_of(str(place))}, ensure_ascii=False)
     profile |= seen.counts

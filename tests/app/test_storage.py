@@ -104,7 +104,7 @@ def test_a_folder_travels_through_a_storage(model: Path, tmp_path: Path) -> None
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     for place in ("", "nowhere", "memory://bucket/nothing"):
-        with pytest.raises(InvalidRequest, match=f"--train: there is nothing at '{place}'"):
+        with pytest.raises(InvalidRequest, match=f"--train: '{place}' does not exist"):
             fetched(place, tmp_path / "scratch", "--train")
 
 

@@ -147,9 +147,7 @@ def test_data_that_cannot_be_looked_at_in_time_is_known_by_its_path_and_a_note_s
     (use,) = dataset_inputs({"train": MistkDataset(data_path=str(tmp_path / "table.csv"))}, notes.append, seconds=0)
 
     assert (use.dataset.name, use.dataset.schema) == ("table.csv", None)
-    assert notes == [
-        f"The dataset {tmp_path / 'table.csv'} could not be examined in time; the run knows it by its path alone."
-    ]
+    assert notes == [f"The dataset {tmp_path / 'table.csv'} could not be examined in time; the run has its path only."]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

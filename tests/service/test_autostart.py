@@ -72,7 +72,7 @@ def test_a_model_is_built_from_a_web_server_and_from_s3(start: Start, saved: Pat
         code, _, err = run(
             "serve", RETURNING, "--port", "0", "--no-tracking", "--build-from", f"{url}/none.zip", cwd=tmp_path
         )
-        assert (code, "--build-from: there is nothing at" in err) == (2, True)
+        assert (code, "none.zip' does not exist" in err) == (2, True)
     with s3_server(tmp_path) as server:
         import fsspec
 

@@ -59,9 +59,9 @@ def test_wrong_input_has_a_code_that_says_not_to_try_again(tmp_path: Path, data:
     declared = reference("declared:Declared")
     (tmp_path / "data.json").write_text('{"train": "nowhere.csv"}')
     for options, message in (
-        ((COUNTS, "--predict", data, "--data", "data.json"), "--data: there is nothing at 'nowhere.csv'"),
+        ((COUNTS, "--predict", data, "--data", "data.json"), "--data: 'nowhere.csv' does not exist"),
         ((declared, "--train", data, *hyperparameters(tmp_path, rate=2)), "hyperparameters.rate cannot be 2"),
-        ((COUNTS, "--train", "nowhere.csv"), "--train: there is nothing at 'nowhere.csv'"),
+        ((COUNTS, "--train", "nowhere.csv"), "--train: 'nowhere.csv' does not exist"),
         ((COUNTS,), "The job has nothing to do; expected --train or --predict."),
         (
             (COUNTS, "--train", data, "--evaluate", data),

@@ -82,12 +82,12 @@ class _Match:
         for number in range(1, _EPISODES + 1):
             status = self._episode(_GAMES)
             self._print_step("startEpisode", f"{number} of {_EPISODES}: {_results(status)}")
-        self._print_step("learning", f"has given x values for {self._x.status().metrics['positions']:.0f} positions")
+        self._print_step("learning", f"by x: values for {self._x.status().metrics['positions']:.0f} positions")
         self._o.wait_for(AgentState.STARTED, timeout=_STEP_TIMEOUT, since=self._o.reset())
         self._initialize(self._o, seed=3)
         self._game.wait_for(State.UNINITIALIZED, timeout=_STEP_TIMEOUT, since=self._game.reset())
         self._register(skip_train=True)
-        self._print_step("reset", "of o, which has forgotten everything and now plays at random")
+        self._print_step("reset", "of o, which now plays at random")
         status = self._episode(_TEST_GAMES)
         self._print_step("startEpisode", f"against chance: {_results(status)}")
         return status.metrics["reward/x"]

@@ -185,7 +185,7 @@ def _parsed(request: Any, body: bytes) -> Any:
 
 
 def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
-    problem = problem_of(error, {})
+    problem = problem_of(error)
     if isinstance(error, OperationUnsupported):
         return grpc.StatusCode.UNIMPLEMENTED, problem.message
     return _CODES.get(problem.status, grpc.StatusCode.INTERNAL), problem.message

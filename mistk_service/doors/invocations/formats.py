@@ -43,7 +43,7 @@ def read_json(body: bytes | bytearray) -> tuple[Rows | Columns, bool]:
     if len(found) != 1:
         raise InvalidRequest(f"The body has {len(found)} of the keys {', '.join(_FORMS)}; expected exactly one.")
     if value.get("params"):
-        raise InvalidRequest("params: the model takes none.", field="params")
+        raise InvalidRequest("params: expected none; they are not supported.", field="params")
     data = value[found[0]]
     if found[0] == "dataframe_split":
         return _split(data), True

@@ -67,5 +67,5 @@ class _Handlers(PredictionHandlers):
     async def vertex_predict(self, request: Request) -> Response:
         body = await json_content(request, self._max_body, _Body)
         if body.parameters:
-            raise InvalidRequest("parameters: the model takes none.", field="parameters")
+            raise InvalidRequest("parameters: expected none; they are not supported.", field="parameters")
         return json_response({"predictions": await predict(self._model, request, body.instances)})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -50,7 +52,7 @@ _STATUS: tuple[tuple[type[MistkError], int], ...] = (
 )
 
 
-def service_error(code: int, message: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+def service_error(code: int, message: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """Return a ServiceError as a response. ``more`` are further keys; None values are left out."""
     return Response(error_body(code, message, **more), code, headers=headers, media_type="application/json")
 
@@ -61,46 +63,68 @@ def error_body(code: int, message: str, **more: Any) -> bytes:
     return msgspec.json.encode(body) + b"\n"
 
 
-def answer(error: Exception, scope: Scope) -> Response:  # noqa: ARG001 - the form is the same for every request
-    """Return any error of the API as a ServiceError: the service's own, Starlette's, or an unexpected one."""
+@dataclass(frozen=True)
+class Problem:
+    """Why a request failed.
+
+    Attributes:
+        status: the HTTP status.
+        message: a sentence for the caller.
+        headers: further headers of the response.
+        details: further keys of a ServiceError.
+    """
+
+    status: int
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return any error as a problem: the service's own, Starlette's, or an unexpected one, which is logged."""
     if isinstance(error, BodyTooLarge):
         return _too_large(error.limit)
     if isinstance(error, MistkError):
-        return _answer_own(error)
+        return _own_problem(error)
     if isinstance(error, HTTPException):
-        headers = dict(error.headers) if error.headers else None
-        return service_error(error.status_code, _sentence(error.detail, error.status_code), headers=headers)
+        return Problem(error.status_code, _sentence(error.detail, error.status_code), error.headers or {})
     logger.error("An unexpected error was answered with 500.", exc_info=error)
-    return service_error(500, f"An unexpected error in the service: {type(error).__name__}: {error}")
+    return Problem(500, f"An unexpected error in the service: {type(error).__name__}: {error}")
 
 
-def _too_large(limit: int) -> Response:
+def answer(error: Exception, scope: Scope) -> Response:  # noqa: ARG001 - the form is the same for every request
+    """Return any error as a response with a ServiceError."""
+    problem = problem_of(error)
+    return service_error(problem.status, problem.message, headers=problem.headers, **problem.details)
+
+
+def _too_large(limit: int) -> Problem:
     free = limit == FREE_JSON.size
     which = "for this operation; --max-body is for the records of streamPredict" if free else "--max-body"
-    return service_error(
+    return Problem(
         413,
         f"The request's body is larger than the limit of {limit} bytes ({which}). "
         "Send fewer records at once, or put the data where the model can read it and use loadData.",
-        headers={"Connection": "close"},
+        {"Connection": "close"},
     )
 
 
-def _answer_own(error: MistkError) -> Response:
+def _own_problem(error: MistkError) -> Problem:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    more: dict[str, Any] = {}
-    headers = None
+    details: dict[str, Any] = {}
+    headers: dict[str, str] = {}
     if isinstance(error, OperationRefused):
-        more = {
+        details = {
             "operation": error.operation,
             "state": str(error.state),
             "activity": error.activity,
             "possible": list(error.possible),
         }
     elif isinstance(error, InvalidRequest):
-        more = {"field": error.field}
+        details = {"field": error.field}
     elif isinstance(error, ServiceBusy | TooManyAttempts) and error.retry_after is not None:
         headers = {"Retry-After": str(max(1, round(error.retry_after)))}
-    return service_error(status, str(error), headers=headers, **more)
+    return Problem(status, str(error), headers, details)
 
 
 def _sentence(text: str | None, status: int) -> str:

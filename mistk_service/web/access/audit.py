@@ -42,7 +42,7 @@ def audit_to(file: str) -> None:
 
 
 class _AuditFile(WatchedFileHandler):
-    """A file that is opened anew once another program has moved it away (log rotation), and which only its owner can read."""
+    """A file that is reopened after log rotation, and that only its owner can read."""
 
     def _open(self) -> TextIOWrapper:
         Path(self.baseFilename).touch(0o600)

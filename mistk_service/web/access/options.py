@@ -51,7 +51,7 @@ def open_access(
     others = proxy is not None or function is not None
     if auth and not len(tokens) and not has_users and not others:
         raise SettingsError(
-            "--auth: nobody could log in. Create a token: mistk-service token new NAME --role admin --token-file "
+            "--auth: no one can log in without a token. Create one: mistk-service token new NAME --role admin --token-file "
             f"{token_file}. Or serve a tracking store, which has users.",
             setting="auth",
         )

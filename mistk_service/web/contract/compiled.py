@@ -1,8 +1,8 @@
 """The operations of a contract, compiled once: a request that an operation recognises goes straight to its handler.
 
-For every request Connexion walks two routers and several middlewares and builds its validators, its URI parsers and its
-decorators anew. For a small request that is most of the time. This application comes before Connexion. At the start, it
-prepares everything that does not depend on the request: route, handler, limits and reader of each operation.
+For each request, Connexion walks two routers and several middlewares, and builds validators, URI parsers and decorators. For
+a small request that is most of the time. This application comes before Connexion. At the start, it prepares everything that
+does not depend on the request: route, handler, limits and reader of each operation.
 
 A request that is not recognised is passed on to Connexion, with its body, for validation and error messages. A test checks
 that Connexion accepts whatever is accepted here, with the same arguments.

@@ -60,8 +60,8 @@ class Origins:
         if host and not self._is_own_host(host):
             return (
                 f"The request is for the host {host[:80]!r}, which is not a name of this service; it listens on {self._host}."
-                " If it is to be reached under this name, start it with --allowed-host or MISTK_ALLOWED_HOST; otherwise ask "
-                f"for {'its address' if self._everywhere else 'localhost'}, or have a proxy pass that on."
+                " To reach it under this name, start it with --allowed-host or MISTK_ALLOWED_HOST. Otherwise use "
+                f"{'its address' if self._everywhere else 'localhost'}, or let the proxy send that as the host."
             )
         if method in _SAFE_METHODS or _is_own(headers, host):
             return None

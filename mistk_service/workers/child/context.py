@@ -254,7 +254,7 @@ class WorkerContext:
                 name = text(key)
                 plain[name], length = _sendable(value)
                 size += len(name) + length
-            except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
+            except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise anything
                 logger.error("%s: the value of %r was left out: %s", caller, shown(key), error)
             if size > REPORT_LIMIT:
                 _too_large(caller, size)
@@ -370,7 +370,7 @@ class WorkerContext:
     def _plain(self, convert: Callable[[Any], T], value: Any, otherwise: D) -> T | D:
         try:
             return convert(value)
-        except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
+        except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise anything
             # Without the value itself, which may differ in every iteration.
             kind = f"{convert.__name__} {type(value).__name__} {type(error).__name__}"
             if kind not in self._logged:

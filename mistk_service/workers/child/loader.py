@@ -141,7 +141,7 @@ def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:
 
 
 def _warn_of_unused_hyperparameters(model: Component) -> None:
-    """Warn about an attribute that is no declaration. It is no error, since models of MISTK may use the name themselves."""
+    """Warn about an attribute that declares nothing. It is not an error, since models of MISTK may use the name otherwise."""
     declared = getattr(type(model), "hyperparameters", None)
     if hyperparameters_of(model) is None and isinstance(declared, Mapping | type):
         shown = declared.__name__ if isinstance(declared, type) else f"a {type(declared).__name__}"

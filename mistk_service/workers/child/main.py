@@ -159,7 +159,7 @@ def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) 
     except BaseException as error:  # also SystemExit from a hook that runs on this thread
         logger.critical("The control thread ended with %r.", error, exc_info=True)
     finally:
-        # The service sees the end of the channel and ends the worker, which is of no use without its control thread.
+        # The service sees the end of the channel and ends the worker, which cannot work without its control thread.
         channel.close()
 
 

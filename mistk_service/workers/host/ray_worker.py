@@ -36,7 +36,7 @@ _SECRET = 32
 #: Maximum seconds until a connection has sent the secret.
 _HANDSHAKE_TIMEOUT = 10.0
 
-#: The maximum number of connections that have not sent the secret. The worker sends it at once, so the oldest gives way.
+#: The maximum number of connections that have not sent the secret. The worker sends it at once, so the oldest is closed.
 _MAX_UNAUTHENTICATED = 16
 
 #: Maximum seconds until an actor reports how its worker exited. An actor that waits for room in the cluster cannot report.
@@ -59,7 +59,7 @@ def connect(address: str | None) -> None:
     if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
         raise SettingsError(
             "--worker ray: RAY_USE_TLS is set, but the messages between the service and its workers are not encrypted. "
-            "Unset it, and keep the cluster in a network that nobody else reads.",
+            "Unset it, and run the cluster in a private network.",
             setting="worker",
         )
     if ray.is_initialized():
@@ -70,7 +70,7 @@ def connect(address: str | None) -> None:
         ray.init(address or "local", log_to_driver=True, logging_level="WARNING", **({} if address else started))
     except (RayError, OSError, RuntimeError, ValueError) as error:
         raise SettingsError(
-            f"--ray-address: {address or 'a Ray of its own'} cannot be used ({error}); expected HOST:PORT or auto. If the "
+            f"--ray-address: {address or 'a local Ray'} cannot be used ({error}); expected HOST:PORT or auto. If the "
             "cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless it is in ~/.ray/auth_token.",
             setting="ray-address",
         ) from error
@@ -283,7 +283,7 @@ class _SecretHandshake(asyncio.Protocol):
 
     def _stop_waiting(self) -> None:
         self._timeout.cancel()
-        with suppress(ValueError):  # it gave way to others
+        with suppress(ValueError):  # it was closed for a newer one
             self._waiting.remove(self._transport)
 
     def data_received(self, data: bytes) -> None:

@@ -143,7 +143,7 @@ def _connection(address: tuple[str, int], secret: bytes) -> socket.socket:
             "which the machines of the cluster reach each other on every port"
         ) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A firewall on the way may forget a connection that nobody uses.
+    # A firewall may drop an idle connection.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
