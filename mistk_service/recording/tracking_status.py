@@ -34,17 +34,17 @@ class TrackingStatus:
 
     def store_error(self, reason: str | None) -> None:
         """Show and log why the store cannot be written; None when it can be written again."""
-        self._set_error("error", "The tracking store cannot be written now: %s", reason)
+        self._set_error("error", reason, "The tracking store cannot be written now", "Tracking resumed.")
 
     def artifact_error(self, reason: str | None) -> None:
         """Show and log why artifacts cannot be stored; None when they can be stored again."""
-        self._set_error("artifactError", "Artifacts cannot be stored now: %s", reason)
+        self._set_error("artifactError", reason, "Artifacts cannot be stored now", "Artifacts are stored again.")
 
-    def _set_error(self, key: str, message: str, reason: str | None) -> None:
+    def _set_error(self, key: str, reason: str | None, problem: str, solved: str) -> None:
         if reason is None:
-            logger.info("Tracking resumed.")
+            logger.info(solved)
         else:
-            logger.error(message, reason)
+            logger.error("%s: %s", problem, reason)
         self._set(key, reason)
 
     def note(self, sentence: str) -> None:
