@@ -34,7 +34,7 @@ class Load:
         connections: the number of connections, each with one request at a time.
         seconds: how long.
         rate: requests a second over all connections; None for as many as there can be. Latencies then count from the moment
-            that a request was due, so that a server that stands still cannot hide it.
+            that a request was due, which avoids coordinated omission.
         limit: answers after which to stop, whatever the time.
         expected: a part that every answer has to contain; others count as errors.
     """
@@ -71,7 +71,6 @@ class Result:
     seconds: float
     p50: float
     p99: float
-    worst: float
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -193,9 +192,8 @@ class _Run:
 
     def _result(self, seconds: float) -> Result:
         values = sorted(self.latencies)
-        worst = values[-1] if values else float("nan")
         p50, p99 = percentile(values, 0.5), percentile(values, 0.99)
-        return Result(len(values), len(self.problems), seconds, p50, p99, worst, self.problems[:3])
+        return Result(len(values), len(self.problems), seconds, p50, p99, self.problems[:3])
 
 
 def put(load: Load) -> Result:

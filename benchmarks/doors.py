@@ -25,7 +25,7 @@ __all__ = [
     "GRPC_PEER",
     "INFER",
     "ROWS",
-    "beside_undeclared",
+    "alternately_undeclared",
     "in_json",
     "in_parts",
     "large_json",
@@ -72,7 +72,7 @@ def in_json(server: Server, seconds: float) -> dict[str, float]:
     return {"json": result.rate}
 
 
-def beside_undeclared(
+def alternately_undeclared(
     server: Server, seconds: float, start_undeclared: Callable[[], Server], turns: int = 8
 ) -> dict[str, float]:
     """Alternate between a declared model and an undeclared one: they differ less than two rounds of the same model."""

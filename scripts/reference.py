@@ -348,7 +348,7 @@ def _no_worker(_listener: WorkerListener, _slot: int | None) -> Worker:
     raise NotImplementedError
 
 
-# --- who may do what --------------------------------------------------------------------------------------------------
+# --- roles ----------------------------------------------------------------------------------------------------
 
 
 def roles_page() -> str:

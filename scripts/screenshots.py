@@ -1,4 +1,4 @@
-"""Take the screenshots of the documentation, docs/screenshots/*.png, of a digits model that is trained for it.
+"""Takes the screenshots of the documentation, docs/screenshots/*.png, of a digits model that it trains.
 
 Needs chromium and chromedriver, and the environment of a developer: ``make screenshots``.
 """
@@ -26,12 +26,12 @@ DIGITS = Path("plugins", "digits")
 WIDTH, HEIGHT = 1280, 860
 COLOURS = 128  # of the palette, which makes the files small
 
-#: A three, as a stroke from the middle of the field.
+#: The points of a stroke that draws a three, relative to the centre of the field.
 THREE = [(-60, -95), (0, -110), (50, -85), (55, -45), (10, -10), (55, 20), (60, 70), (0, 100), (-60, 85)]
 
 
 def main() -> None:
-    """Train, look, and write the files."""
+    """Train models, take the screenshots and write the files."""
     os.chdir(ROOT)
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def browser(folder: str) -> Chrome:
 
 
 def begin(client: ModelClient, hyperparameters: dict[str, object]) -> None:
-    """Lead a fresh instance to ``ready``."""
+    """Bring a new instance to the state ``ready``."""
     client.wait_for("initialized", since=client.initialize(["training"], hyperparameters=hyperparameters))
     data = {role: DIGITS / "data" / f"{role}.csv" for role in ("train", "test")}
     client.wait_for("initialized", since=client.load_data(**data))
@@ -121,7 +121,7 @@ def take(page: Chrome, url: str, name: str, prepare: Callable[[], None]) -> None
         page.get("about:blank")
         page.get(url)
         prepare()
-        page.execute_async_script("setTimeout(arguments[0], 1500)")  # what is drawn later than it is there
+        page.execute_async_script("setTimeout(arguments[0], 1500)")  # until animations have ended
         with Image.open(io.BytesIO(page.get_screenshot_as_png())) as image:
             image.convert("RGB").quantize(COLOURS).save(FOLDER / f"{name}{suffix}.png", optimize=True)
 

@@ -1,4 +1,4 @@
-"""The model as MLServer serves it: a runtime of its own with the codec for numpy."""
+"""The model as MLServer serves it: a custom runtime with the codec for numpy."""
 
 from __future__ import annotations
 

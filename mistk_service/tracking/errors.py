@@ -118,7 +118,7 @@ class StoreUnavailable(StoreError):
     acknowledged before is lost, and the same call can be sent again.
 
     Attributes:
-        retry_after: seconds after which a new attempt makes sense, or None if somebody has to fix the cause first.
+        retry_after: seconds after which to retry, or None if the cause has to be fixed first.
     """
 
     error_code = "TEMPORARILY_UNAVAILABLE"
@@ -131,8 +131,8 @@ class StoreUnavailable(StoreError):
 class AnswerLost(StoreUnavailable):
     """A request may have reached a remote, and there was no usable response, so it is unknown whether it was applied.
 
-    Causes are a timeout, a truncated response, or an error of a gateway. Before sending something again that must not be
-    there twice, check whether it is there.
+    Causes are a timeout, a truncated response, or an error of a gateway. Before you repeat a request that must not be applied
+    twice, check whether it was applied.
     """
 
 

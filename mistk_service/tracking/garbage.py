@@ -82,7 +82,7 @@ class Garbage:
             tell(f"The files of the {item} are at {item.artifact_uri}, outside of the artifact root; they stay.")
             return True
         folder, _, last = place.rpartition("/")
-        # The folder that bears its id has nothing else in it.
+        # The folder that has its id as its name contains nothing else.
         self._locations.artifacts.delete(
             folder if last == "artifacts" and folder.rpartition("/")[2] == item.id else place
         )

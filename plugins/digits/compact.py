@@ -1,6 +1,6 @@
 """Stores a trained network as one small file: weights of half precision, or of 8 bits with a scale for each unit.
 
-It only contains the data for predictions, so a training that continues from such a file begins with new momentum.
+It only contains the data for predictions, so a training that continues from such a file starts without momentum.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VERSION = 1
 _SCALE = "scale_"
 #: The largest weight of a unit becomes this.
 _LARGEST = 127
-#: In the order in which a folder is searched, the most precise first.
+#: The most precise first, as a folder is searched.
 _FILES: dict[Precision, str] = {"float16": "digits-float16.npz", "int8": "digits-int8.npz"}
 
 _Arrays = dict[str, npt.NDArray[Any]]
@@ -68,17 +68,17 @@ def load_model(path: str | Path) -> Checkpoint:
         names = (FILE_NAME, *_FILES.values())
         folder = next((folder / name for name in names if (folder / name).is_file()), folder / FILE_NAME)
     arrays = read_arrays(folder)
-    if "header" not in arrays or json_header(arrays).get("format") != _FORMAT:
+    header = json_header(arrays)
+    if header.get("format") != _FORMAT:
         return load_checkpoint(folder)
     try:
-        header = json_header(arrays)
         if header["version"] > _VERSION:
             raise ValueError(f"its version is {header['version']}, and this model reads versions up to {_VERSION}")
         settings = Hyperparameters().updated(header["hyperparameters"])
         parameters = _restored(arrays, settings.hidden)
     except (KeyError, TypeError, ValueError, BadHyperparameters) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise BadCheckpoint(f"{str(folder)!r} is not a smaller model of digits: {reason}.") from error
+        raise BadCheckpoint(f"{str(folder)!r} is not a compact file of the digits model: {reason}.") from error
     rng = np.random.Generator(np.random.PCG64(settings.seed))
     return Checkpoint(Trainer(parameters, Parameters.zeros(settings.hidden), rng), settings, None, {})
 
@@ -87,7 +87,7 @@ def json_header(arrays: _Arrays) -> dict[str, Any]:
     """Return the header of a file; empty if it has none."""
     try:
         header = json.loads(str(arrays["header"][()]))
-    except (ValueError, IndexError):
+    except (KeyError, ValueError, IndexError):
         return {}
     return header if isinstance(header, dict) else {}
 

@@ -35,7 +35,7 @@ class Ensemble:
 
     @classmethod
     def of_models(cls, paths: Mapping[str, str]) -> Ensemble:
-        """Read saved models, whole or smaller ones.
+        """Read saved models: checkpoints or compact files.
 
         Raises:
             BadCheckpoint: one cannot be read; the message names it.

@@ -85,8 +85,7 @@ class Digits(AbstractModel):
     def do_build_model(self, path: str | None = None) -> None:
         """Create an untrained network, or load the model in the folder ``path``.
 
-        It may be a network with the state of its training, a smaller model, or an ensemble. An ensemble that
-        ``buildEnsemble`` has just built is kept.
+        It may be a checkpoint, a compact file or an ensemble. An ensemble that ``buildEnsemble`` has just built is kept.
 
         Hyperparameters of ``initialize`` take precedence over those of the checkpoint, except for the size of the network
         and the seed.
@@ -289,9 +288,7 @@ class Digits(AbstractModel):
 
     def _built(self) -> Trainer:
         if self._ensemble is not None:
-            raise NotReady(
-                "This is an ensemble, which only predicts and saves: build one of its models to continue with it."
-            )
+            raise NotReady("An ensemble can only predict and be saved. Build one of its models to continue with that.")
         if self._trainer is None:
             raise NotReady("There is no network yet: call buildModel first.")
         return self._trainer

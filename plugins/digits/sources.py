@@ -41,7 +41,7 @@ def read_source(source: str, form: str | None, props: dict[str, Any]) -> Iterato
 
     Args:
         source: a file, a folder, or a URL with http or https.
-        form: one of :data:`FORMATS`; None to go by the suffix, and CSV otherwise.
+        form: one of :data:`FORMATS`; None for the format of the suffix, or CSV.
         props: ``poll_seconds``, a number above 0, is the time between two checks of a folder.
 
     Raises:
@@ -143,7 +143,7 @@ def _lines_of_response(response: Iterable[bytes]) -> Iterator[str | None]:
         if isinstance(line, EOFError):
             return
         if isinstance(line, Exception):
-            raise UnreadableData(f"The source broke off: {line}.") from line
+            raise UnreadableData(f"The connection to the source broke: {line}.") from line
         yield line
 
 

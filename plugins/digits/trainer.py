@@ -92,7 +92,7 @@ class Trainer:
         return range(self.epoch, self.run_stop)
 
     def extend(self, epochs: int) -> None:
-        """Let the unfinished training end after ``epochs`` epochs in total; one with as many epochs is finished."""
+        """Let the unfinished training end after ``epochs`` epochs in total, or now if it has had as many."""
         if self.unfinished:
             self.run_stop = max(self.run_start + epochs, self.epoch)
 

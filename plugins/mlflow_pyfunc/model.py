@@ -92,7 +92,7 @@ class MlflowPyfunc(AbstractModel):
 
 
 def _as_text(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array with texts in place of byte strings."""
+    """Return an array whose byte strings are decoded."""
     if array.dtype != object:
         return np.array(array)  # a copy, since some models write to their input
     flat = np.empty(array.size, object)

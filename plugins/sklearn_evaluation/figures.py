@@ -1,4 +1,4 @@
-"""Draws what numbers do not show: confusion matrix, ROC and precision-recall curves, predictions over the truth."""
+"""Draws the confusion matrix, ROC and precision-recall curves, and predictions over the truth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .arrays import Arrays
 
 __all__ = ["drawn"]
 
-mpl.use("Agg")  # scikit-learn's displays load pyplot, which would look for a screen
+mpl.use("Agg")  # scikit-learn's displays load pyplot, which would look for a display
 
 #: Labels that have a curve each, and labels of a matrix whose cells show their numbers.
 _CURVES, _NUMBERED = 10, 20

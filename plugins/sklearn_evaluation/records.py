@@ -30,7 +30,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Record:
-    """What a file says of one record.
+    """The contents of a file for one record.
 
     Attributes:
         place: where it is, for messages (``line 7 of /data/predictions.csv``).

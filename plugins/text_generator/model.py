@@ -183,7 +183,7 @@ class TextGenerator(AbstractModel):
         """Continue a prompt, one character at a time.
 
         Args:
-            prompt: the text; an empty one stands for the prompt of the settings.
+            prompt: the text; if it is empty, the prompt of the settings is used.
             parameters: ``max_tokens``, ``temperature`` and ``seed`` take precedence over the settings; others are ignored.
 
         Raises:
@@ -208,7 +208,7 @@ class TextGenerator(AbstractModel):
         """Continue the prompts of a request.
 
         Args:
-            data_map: identifier → the prompt, UTF-8 in base64; an empty one stands for the prompt of the settings.
+            data_map: identifier → the prompt, UTF-8 in base64; if it is empty, the prompt of the settings is used.
             details: whether to add ``explanation``, the likeliest first characters, in Markdown.
 
         Returns:

@@ -52,7 +52,7 @@ class _Level:
         return cls.of(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64))
 
     def plus(self, keys: _Keys) -> _Level:
-        """Return a level that has counted ``keys``, in any order and repeated, as well."""
+        """Return a level that has also counted ``keys``, which may be unsorted and repeated."""
         new, new_counts = np.unique(keys, return_counts=True)
         merged, where = np.unique(np.concatenate([self.keys, new]), return_inverse=True)
         counts = np.zeros(len(merged), dtype=np.int64)

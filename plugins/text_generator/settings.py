@@ -145,7 +145,7 @@ def _checked(given: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -> 
 
 
 def _number(value: Any) -> int | float | None:
-    """Return what ``value`` says as a finite number, or None; numbers may come as text."""
+    """Return ``value``, which may be text, as a finite number, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -69,7 +69,7 @@ class AllowedLocations:
 
 
 def _normal(uri: str) -> tuple[tuple[str, str], str]:
-    """Return scheme and host, and the path without detours; links of this machine are followed."""
+    """Return scheme and host, and the normalized path; local symbolic links are resolved."""
     try:
         parts = urlsplit(uri)
     except ValueError:

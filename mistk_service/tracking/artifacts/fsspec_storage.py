@@ -123,7 +123,7 @@ class _RemoteUpload(Upload):
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Do what ``translated`` does, for the errors of each storage's library as well as those of the system."""
+    """Translate the errors of the operating system and of the storage's library; see :func:`translated`."""
     with translated(path):
         try:
             yield

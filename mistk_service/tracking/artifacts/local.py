@@ -84,7 +84,7 @@ class LocalArtifacts(ArtifactRepository):
                 raise FileNotFoundError(path)
             stream = place.open("rb")
         status = os.fstat(stream.fileno())
-        # The inode tells two files of one size and time apart: every upload is a new file.
+        # The inode distinguishes two files of the same size and time: every upload is a new file.
         identity = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
         etag = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
         return StoredFile(place.name, status.st_size, etag, status.st_mtime, stream)

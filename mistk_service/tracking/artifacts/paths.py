@@ -30,8 +30,8 @@ def checked_path(path: str) -> str:
         path: a path after the single decoding that HTTP requires.
 
     Raises:
-        InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or goes up, or has
-            control characters or backslashes, or is too long, or is the service's own.
+        InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or contains ``..``, or has
+            control characters or backslashes, or is too long, or is reserved for the server.
     """
     if path.count("/") >= 2 * _MAX_LEVELS or len(path.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
         raise _too_long(path)
@@ -43,11 +43,11 @@ def checked_path(path: str) -> str:
             break
         form = decoded
     else:
-        raise _invalid(path, "it is percent-encoded many times over")
+        raise _invalid(path, "it is percent-encoded several times")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if len(parts) > _MAX_LEVELS:
         raise _too_long(path)
-    # Some file systems take both spellings for the same folder.
+    # Some file systems ignore the letter case.
     if parts and parts[0].lower() == SCRATCH:
         raise _invalid(path, f"the folder {SCRATCH} belongs to the server")
     return "/".join(parts)
@@ -73,7 +73,7 @@ def _refuse_unsafe(form: str, path: str) -> None:
     if form.startswith("/") or PureWindowsPath(form).drive or form.lower().startswith("file:"):
         raise _invalid(path, "it is absolute; expected a path relative to the artifact root")
     if ".." in form.split("/"):
-        raise _invalid(path, "it goes up with '..'")
+        raise _invalid(path, "it contains '..'")
 
 
 def _too_long(path: str) -> InvalidParameter:

@@ -51,7 +51,7 @@ class StoredFile:
 
 
 class Upload(ABC):
-    """A file that is being received. It becomes visible with :meth:`commit`; :meth:`abort` leaves no trace of it."""
+    """A file that is being received. It becomes visible with :meth:`commit`; :meth:`abort` removes it."""
 
     @abstractmethod
     def write(self, data: bytes) -> None:

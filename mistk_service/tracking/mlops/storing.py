@@ -147,7 +147,7 @@ def iteration_tags(project_id: str) -> list[Tag]:
 
 
 def user_name() -> str:
-    """Return the name of the user that this process belongs to, or "" if it has none."""
+    """Return the name of the user of this process, or "" if it has none."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # which of them depends on the version of Python

@@ -150,7 +150,7 @@ class Delivery:
     def _is_stuck(self, run_id: str, error: Exception) -> bool:
         """Return whether the remote fails repeatedly for this run, and for nothing else.
 
-        Otherwise, a server that crashes on one request would block everything behind it for ever.
+        Otherwise, a server that crashes on one request would block all later changes.
         """
         last, times = self._stuck
         self._stuck = run_id, times + 1 if last == run_id and may_be_due_to_item(error) else 1

@@ -12,7 +12,7 @@ from mistk_service.tracking.values.limits import MAX_ENTITIES, MAX_METRICS, MAX_
 
 #: Bytes of JSON that a batch may have, about; MLflow's documentation allows 1 MB.
 _MAX_BYTES = 900_000
-#: Bytes of JSON besides the texts of a metric, and of a param or a tag.
+#: Bytes of JSON for a metric, and for a param or a tag, in addition to its texts.
 _METRIC_BYTES, _PAIR_BYTES = 90, 24
 
 
@@ -56,13 +56,13 @@ class Batch:
             yield piece
 
     def _add(self, item: Metric | Param | Tag) -> None:
-        self._alike(item)[0].append(item)
+        self._list_and_limit(item)[0].append(item)
 
     def _is_full(self, item: Metric | Param | Tag) -> bool:
-        alike, most = self._alike(item)
-        return len(self) >= MAX_ENTITIES or len(alike) >= most
+        items, limit = self._list_and_limit(item)
+        return len(self) >= MAX_ENTITIES or len(items) >= limit
 
-    def _alike(self, item: Metric | Param | Tag) -> tuple[list[Any], int]:
+    def _list_and_limit(self, item: Metric | Param | Tag) -> tuple[list[Any], int]:
         """Return the list for items of this kind, and how many of them a request may have."""
         if isinstance(item, Metric):
             return self.metrics, MAX_METRICS

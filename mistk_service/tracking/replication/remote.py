@@ -30,7 +30,7 @@ def is_refusal(error: StoreError) -> bool:
 
 
 def may_be_due_to_item(error: Exception) -> bool:
-    """Return whether an apparently temporary error may be caused by what was sent, and would then never end.
+    """Return whether an apparently temporary error may be caused by the item that was sent, so that retries do not help.
 
     It is not if the remote names a time for the next attempt.
     """

@@ -131,12 +131,5 @@ class RunSender:
 
 
 def _what(piece: Batch) -> str:
-    match [*piece.metrics, *piece.params, *piece.tags]:
-        case [Metric() as item]:
-            return f"metric {item.key}"
-        case [Param() as item]:
-            return f"param {item.key}"
-        case [Tag() as item]:
-            return f"tag {item.key}"
-        case _:
-            return "batch"
+    items: list[Metric | Param | Tag] = [*piece.metrics, *piece.params, *piece.tags]
+    return f"{type(items[0]).__name__.lower()} {items[0].key}"

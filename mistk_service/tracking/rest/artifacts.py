@@ -32,7 +32,7 @@ from mistk_service.tracking.rest.responses import About, read_object
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
 from mistk_service.tracking.values import FileInfo
-from mistk_service.tracking.values.uploads import PassingNotes, UploadNotes
+from mistk_service.tracking.values.uploads import MemoryNotes, UploadNotes
 
 #: Bytes that are sent or read at once.
 _PIECE = 1 << 18
@@ -65,7 +65,7 @@ class _HttpArtifacts(ArtifactRepository):
     def open(self, path: str) -> StoredFile:
         """Download the whole file first, then return it."""
         about = About("artifact", path)
-        stream = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is the caller's from here on
+        stream = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
         try:
             digest, size = hashlib.blake2b(digest_size=16), 0
             # A compressed file must not be decompressed on the way.
@@ -95,14 +95,14 @@ class _HttpArtifacts(ArtifactRepository):
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         about = About("artifact", path)
         with self._http.exchange("PUT", self._url(name), about, content=pieces(stream, 0, size), headers=headers):
-            """The answer has no further content."""
+            pass
 
     def delete(self, path: str) -> None:
         try:
             with self._http.exchange("DELETE", self._url(checked_file(path)), About("artifact", path)):
-                """The answer has no further content."""
+                pass
         except ResourceNotFound:
-            """It is deleted already."""
+            pass  # it is deleted already
 
     def _url(self, path: str) -> str:
         return f"{self._root}/{quoted(self._name(checked_path(path)))}"
@@ -132,7 +132,7 @@ class ProxiedArtifacts(_HttpArtifacts):
 
     def put(self, path: str, stream: BinaryIO) -> None:
         """Send the file, a large one in parts where the server supports that."""
-        notes = PassingNotes()
+        notes = MemoryNotes()
         size = stream.seek(0, os.SEEK_END)
         try:
             self._put(path, Source(stream, size, "", lambda: True, lambda: None), notes)

@@ -129,11 +129,11 @@ def _holds(condition: Comparison, found: Sequence[Any]) -> bool:
     if condition.comparator is _C.IS_NOT_NULL:
         return bool(found)
     compare = _COMPARE[condition.comparator]
-    return any(compare(*_alike(value, condition.value)) for value in found)
+    return any(compare(*_comparable(value, condition.value)) for value in found)
 
 
-def _alike(have: Any, want: Any) -> tuple[Any, Any]:
-    """Return two values as comparable ones: ids are numbers here and text in filters."""
+def _comparable(have: Any, want: Any) -> tuple[Any, Any]:
+    """Return two values of one type: ids are numbers in items and text in filters."""
     if isinstance(have, int) and isinstance(want, str):
         return str(have), want
     if isinstance(have, int) and isinstance(want, tuple):

@@ -35,7 +35,7 @@ class Session:
         # A separate lock, since it is held until the server answers.
         self._probing = threading.Lock()
         self._capabilities: Capabilities | None = None
-        self._said: set[str] = set()
+        self._logged_substitutes: set[str] = set()
         self._sender: ThreadPoolExecutor | None = None
         self._closed = False
 
@@ -66,9 +66,9 @@ class Session:
     def _log_substitute(self, what: str) -> None:
         """Log once how something that the server does not support is done instead."""
         with self._lock:
-            if what in self._said:
+            if what in self._logged_substitutes:
                 return
-            self._said.add(what)
+            self._logged_substitutes.add(what)
         _log.warning("%s: %s", self._http.server, what)
 
     def _search(

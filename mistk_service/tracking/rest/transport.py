@@ -49,7 +49,7 @@ class _SecretUrlFilter(logging.Filter):
         super().__init__()
         self._here = threading.local()
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - all of them alike
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - the thread decides
         return not getattr(self._here, "silent", False)
 
     @contextmanager

@@ -51,7 +51,7 @@ _LONGEST_PARAM, _LONGEST_TAG = 250, 5000
 #: Items of a page: the default and the maximum.
 _PAGE, _LARGEST_PAGE = 200, 1000
 #: The prefix for the keys of tags that could be confused with the project's own.
-_ASIDE = "gitlab."
+_PREFIX = "gitlab."
 
 _Item = TypeVar("_Item", Param, Tag)
 _T = TypeVar("_T")
@@ -268,11 +268,11 @@ def _stored(tag: Tag) -> Tag:
 
     The mlops module is such a client if its store is a project.
     """
-    return Tag(_ASIDE + tag.key, tag.value) if tag.key in MEMBERSHIP else tag
+    return Tag(_PREFIX + tag.key, tag.value) if tag.key in MEMBERSHIP else tag
 
 
 def _shown_key(key: str) -> str:
-    return bare if (bare := key.removeprefix(_ASIDE)) in MEMBERSHIP else key
+    return bare if (bare := key.removeprefix(_PREFIX)) in MEMBERSHIP else key
 
 
 def _run(run: Run, number: int | str) -> Json:

@@ -79,7 +79,7 @@ def joined(name: str, lists: Iterator[Sequence[Any]]) -> Iterator[bytes]:
 
 
 async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executor) -> Response:
-    """Return the response that sends ``pieces``; each is made on ``executor`` once the one before has been sent.
+    """Return the response that sends ``pieces``; each is made on ``executor`` when the previous one has been sent.
 
     Raises:
         ClientDisconnect: the client disconnected before the first piece was made.

@@ -54,7 +54,7 @@ class Users:
             verify_password(None, password)
             return None
         except StoreError as error:
-            raise ServiceBusy(f"Nobody can log in with a password now: {error}", retry_after=1) from error
+            raise ServiceBusy(f"Log-ins with a password are not possible now: {error}", retry_after=1) from error
         if len(password) > _LONGEST or not verify_password(password_hash, password):
             return None
         return Principal(user.username, AccessRole.ADMIN if user.is_admin else AccessRole.VIEWER, user.id)

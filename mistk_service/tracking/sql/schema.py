@@ -36,7 +36,7 @@ _REFERENCES = (
     'SELECT DISTINCT s.name, f."table" FROM sqlite_master AS s, pragma_foreign_key_list(s.name) AS f '
     "WHERE s.type = 'table'"
 )
-#: Any number, but the same for all: it is the name of a lock in PostgreSQL.
+#: The key of an advisory lock in PostgreSQL: an arbitrary number, the same for all processes.
 _LOCK = 7_316_825_641
 #: Seconds between two attempts to change the journal mode, for which SQLite does not wait for locks.
 _RETRY = 0.02

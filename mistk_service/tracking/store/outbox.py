@@ -214,7 +214,7 @@ class Journal(Protocol):
         """Return the number of the last row. What is read afterwards includes every change up to it."""
 
     def read(self, number: int) -> list[Entry]:
-        """Return the next rows for a remote, in order: as many as are good to handle at once.
+        """Return the next rows for a remote, in order, up to a limit of rows and bytes.
 
         Until something is acknowledged, later calls return the same rows, and possibly more after them.
         """

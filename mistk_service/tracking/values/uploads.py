@@ -39,7 +39,7 @@ class MultipartUpload(msgspec.Struct, frozen=True):
         part_size: bytes of each part but the last.
         parts: all of them, in their order.
         was_free: None until its completion was requested. Then: whether there was no file of this size at the target
-            before, so that one which is there now is this file.
+            before; if so, a file of this size that exists now is this one.
     """
 
     root: str
@@ -76,7 +76,7 @@ class UploadNotes(Protocol):
         """Remove the record, with the secrets in it: no upload is in progress any more."""
 
 
-class PassingNotes(UploadNotes):
+class MemoryNotes(UploadNotes):
     """Notes in memory, for an upload that is not resumed after this process."""
 
     def __init__(self) -> None:

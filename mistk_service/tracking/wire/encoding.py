@@ -64,7 +64,7 @@ def metric(point: Metric) -> Metric | Json:
 
 
 def metrics(points: Iterable[Metric]) -> list[Metric | Json]:
-    """Return the metrics of an answer; a history has a great many, nearly all of which are encoded as they are."""
+    """Return the metrics of an answer; a history may have millions, nearly all of which are encoded unchanged."""
     return [point if isfinite(point.value) else metric(point) for point in points]
 
 

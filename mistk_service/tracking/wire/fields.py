@@ -1,8 +1,8 @@
-"""Reading the fields of a request strictly, with MLflow's messages.
+"""Reads the fields of a request strictly, with MLflow's messages.
 
-MLflow takes names in two spellings, numbers as text, enumerations by name or number and null for absent; all of that is
-taken here too. Where MLflow silently accepts a wrong value (a fractional timestamp, an unknown name of a
-status, a step beyond 64 bits), the request is refused instead, which no conforming client can notice.
+As in MLflow, names may be in snake case or camel case, numbers may be text, enumerations may be given by name or number, and
+null means absent. MLflow silently accepts some wrong values: a fractional timestamp, an unknown status, a step beyond 64 bits.
+Here such a request is refused, which a conforming client never sends.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Fields:
         return cls(values, query=True)
 
     def has(self, name: str) -> bool:
-        """Return whether the field is there and not null."""
+        """Return whether the field is present and not null."""
         return self._get(name) is not None
 
     def text(self, name: str) -> str | None:
@@ -114,7 +114,7 @@ class Fields:
         return value
 
     def required_text(self, name: str) -> str:
-        """Return a string that must be there and not empty."""
+        """Return a required string, which is not empty."""
         return self.required(name, self.text(name) or None)
 
     def identifier(self, name: str) -> str | None:
@@ -123,7 +123,7 @@ class Fields:
         return str(value) if type(value) is int else self.text(name)
 
     def required_identifier(self, name: str) -> str:
-        """Return an id that must be there."""
+        """Return a required id."""
         return self.required(name, self.identifier(name) or None)
 
     def int64(self, name: str) -> int | None:
@@ -137,7 +137,7 @@ class Fields:
         return number
 
     def required_int64(self, name: str) -> int:
-        """Return a whole number that must be there."""
+        """Return a required whole number."""
         return self.required(name, self.int64(name))
 
     def double(self, name: str) -> float | None:
@@ -151,7 +151,7 @@ class Fields:
         return number
 
     def required_double(self, name: str) -> float:
-        """Return a number that must be there."""
+        """Return a required number."""
         return self.required(name, self.double(name))
 
     def boolean(self, name: str) -> bool | None:
@@ -207,7 +207,7 @@ class Fields:
         return Fields(value, self.place(name))
 
     def required_object(self, name: str) -> Fields:
-        """Return an object that must be there."""
+        """Return a required object."""
         return self.required(name, self.object(name))
 
     def raw_list(self, name: str) -> list[Any]:
@@ -230,7 +230,7 @@ class Fields:
         return value
 
     def missing(self, name: str) -> InvalidParameter:
-        """Return the error for a field that is required and not there."""
+        """Return the error for a required field that is absent."""
         place = self.place(name)
         return InvalidParameter(f"Missing value for required parameter '{place}'.", field=place)
 

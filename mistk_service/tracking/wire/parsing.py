@@ -78,7 +78,7 @@ _METRICS, _TAGS, _PARAMS = list[Metric], list[Tag], list[Param]
 
 
 def from_answer(read: Callable[[Fields], T], answer: Any, name: str | None = None) -> T:
-    """Return what ``read`` makes of a server's answer, or of the object ``name`` in it.
+    """Return the value that ``read`` reads from a server's answer, or from the object ``name`` in it.
 
     Raises:
         AnswerLost: it does not have the form that MLflow's API has for it.
@@ -141,7 +141,7 @@ def _plain_metric(value: Any) -> Metric | None:
 
 
 def _read_measured(fields: Fields, name: str = "metrics") -> list[Metric]:
-    """Read the points of an answer, where the largest double stands for infinity."""
+    """Read the points of an answer, in which the largest double means infinity."""
     return list(map(_with_infinity, read_metrics(fields, name)))
 
 
@@ -153,7 +153,7 @@ def _with_infinity(point: Metric) -> Metric:
 
 def read_curves(fields: Fields) -> list[Curve]:
     """Read the curves of an answer."""
-    # Not strict: what is not finite comes as text.
+    # Not strict: values that are not finite are text.
     return msgspec.convert(fields.raw_list("curves"), list[Curve], strict=False)
 
 

@@ -92,7 +92,7 @@ class Database:
             uri: see :func:`mistk_service.tracking.opening.open_store`.
             lock_timeout: seconds to wait for a lock that another process holds.
             create: whether to create the folder.
-            mounts: the kernel's table of mounts, which tells whether a file is in a network folder.
+            mounts: the kernel's table of mounts, which shows whether a file is on a network file system.
 
         Raises:
             UnsupportedStore: the URI cannot be understood, or the driver is not installed.
@@ -111,7 +111,9 @@ class Database:
             # The shared memory that WAL needs works only within one machine.
             journal = "DELETE" if is_network_path(file, mounts) else "WAL"
             store_file = StoreFile(file, by_inode=journal == "WAL")
-            engine = _sqlite_engine(url, lock_timeout, journal, store_file, still=not create and _is_still(file))
+            engine = _sqlite_engine(
+                url, lock_timeout, journal, store_file, immutable=not create and _is_immutable(file)
+            )
             return cls(url, engine, lock_timeout, store_file, journal)
         return cls(url, _postgres_engine(url, lock_timeout), lock_timeout)
 
@@ -251,7 +253,7 @@ def _file(url: URL) -> Path | None:
     return None if _is_memory(url) else Path(url.database or "")
 
 
-def _is_still(file: Path) -> bool:
+def _is_immutable(file: Path) -> bool:
     """Return whether a file can be read without locks, because this process may not write it and no other does.
 
     SQLite creates a log next to a file that was written with one, even to read it. An existing log has to be read
@@ -267,13 +269,13 @@ def _sqlite_engine(
     journal: str | None = None,
     store_file: StoreFile | None = None,
     *,
-    still: bool = False,
+    immutable: bool = False,
 ) -> Engine:
     # The threads of the pool share connections, each used by one thread at a time.
     connect_args: dict[str, Any] = {"timeout": lock_timeout, "check_same_thread": False, "cached_statements": 256}
     # Parameters may be secrets, and errors would show them.
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args, "hide_parameters": True}
-    if still:
+    if immutable:
         place = f"file:{quote(url.database or '')}?mode=ro&immutable=1"
         options["creator"] = lambda: sqlite3.connect(place, uri=True, **connect_args)
     if _is_memory(url):
@@ -284,7 +286,7 @@ def _sqlite_engine(
         )
 
     @event.listens_for(engine, "do_connect")
-    def look(*_: object) -> None:
+    def require_file(*_: object) -> None:
         if store_file is None:
             return
         try:

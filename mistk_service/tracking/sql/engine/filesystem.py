@@ -1,4 +1,4 @@
-"""Detects network file systems."""
+"""Detects network file systems, and database files that were deleted or replaced."""
 
 from __future__ import annotations
 

@@ -36,11 +36,11 @@ _ATTEMPTS = 5
 class _Write(Generic[T]):
     """A write, and its outcome."""
 
-    __slots__ = ("_error", "_work", "done", "future", "result")
+    __slots__ = ("_work", "done", "error", "future", "result")
 
     def __init__(self, work: Callable[[Connection], T], future: Future[T] | None) -> None:
         self._work = work
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self.future = future
         self.result: T | None = None
         self.done = False
@@ -49,27 +49,24 @@ class _Write(Generic[T]):
         """Do the work and keep its result, or its error, which is raised to the caller."""
         try:
             self.result = self._work(connection)
-            self._error = None
+            self.error = None
         except Exception as error:  # the work is the caller's and may raise anything
-            self._error = error
+            self.error = error
             raise
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
 
     def settle(self) -> None:
         """Publish the outcome; called once, when it is final."""
         self.done = True
         if self.future is None:
             return
-        if self._error is not None:
-            self.future.set_exception(_known(self._error))
+        if self.error is not None:
+            self.future.set_exception(_known(self.error))
         else:
             self.future.set_result(self.result)  # type: ignore[arg-type]  # it is the work's result by now
 
     def outcome(self) -> T:
-        if self._error is not None:
-            raise _known(self._error) from self._error.__cause__
+        if self.error is not None:
+            raise _known(self.error) from self.error.__cause__
         return self.result  # type: ignore[return-value]  # it is the work's result by now
 
 
@@ -185,7 +182,7 @@ class Writer:
                 undecided.popleft()
         except BaseException as error:  # such as KeyboardInterrupt
             for write in undecided:
-                write.fail(_interrupted(error))
+                write.error = _interrupted(error)
             self._drop_connection()
             if not isinstance(error, Exception):
                 raise
@@ -200,7 +197,7 @@ class Writer:
         except (exc.SQLAlchemyError, StoreUnavailable) as error:
             # Whatever keeps a transaction from beginning would delay each of them just as long.
             for write in group:
-                write.fail(error)
+                write.error = error
             self._drop_connection()
             return True
         try:
@@ -216,7 +213,7 @@ class Writer:
         run_text(connection, "SAVEPOINT one")
         try:
             write.run(connection)
-        except Exception as error:  # likewise; it only undoes this write
+        except Exception as error:  # the same; only this write is undone
             if ends_the_transaction(error) or is_conflict(error):
                 raise
             run_text(connection, "ROLLBACK TO SAVEPOINT one")
@@ -229,7 +226,7 @@ class Writer:
                 write.run(connection)
                 self._commit(connection)
             except Exception as error:  # noqa: BLE001 - it is raised to the caller
-                write.fail(error)
+                write.error = error
                 self._roll_back()
                 if is_conflict(error) and attempt + 1 < _ATTEMPTS:
                     continue

@@ -13,7 +13,7 @@ from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.store.outbox import Lease
 
-#: Any number, but the same for all: the first half of the names of the locks in PostgreSQL.
+#: The first key of the advisory locks in PostgreSQL: an arbitrary number, the same for all processes.
 _LOCKS = 731_682
 
 

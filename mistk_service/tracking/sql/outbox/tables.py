@@ -63,7 +63,7 @@ journal_runs = Table(
     column("covered", BigInteger()),
     # Whether it was deleted there because it was deleted here.
     column("deleted", Small),
-    # Rows up to this one may be there already.
+    # Rows up to this one may have been copied already.
     column("doubtful", BigInteger()),
     PrimaryKeyConstraint("remote", "run_id"),
 )

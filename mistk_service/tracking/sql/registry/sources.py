@@ -1,4 +1,4 @@
-"""Where the files of a new model version are, and whether a client may register files that are there.
+"""Finds the files of a new model version, and checks whether a client may register them.
 
 A source in this server's own storage (a local path, the artifact proxy, a run, a logged model) must belong to the run or
 the logged model in the request. Otherwise a version could be used to read any file of the server.
@@ -80,7 +80,7 @@ def locate(connection: Connection, source: Source) -> Located:
     _refuse_foreign_hosts(parts)
     if parts.scheme == "models":
         return _from_model(connection, source, parts)
-    _refuse_detours(source)
+    _refuse_relative_parts(source)
     # A single letter is the drive of a Windows path.
     if parts.scheme in ("", "file") or len(parts.scheme) == 1:
         if not _is_owned(connection, source):
@@ -150,9 +150,9 @@ def _refuse_foreign_hosts(parts: SplitResult) -> None:
         )
 
 
-def _refuse_detours(source: Source) -> None:
+def _refuse_relative_parts(source: Source) -> None:
     decoded = source.uri
-    # Decoded until nothing changes, as a reader might do.
+    # A reader might decode it several times.
     for _ in range(5):
         parts = decoded.replace("\\", "/").split("/")
         if ".." in parts or "." in parts or "\0" in decoded:

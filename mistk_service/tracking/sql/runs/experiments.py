@@ -41,7 +41,7 @@ _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _CONTEXT = "mlflow.data.context"
 #: Characters of an artifact location.
 _MAX_LOCATION = 2048
-#: Schemes that a server would have to fetch for its clients; MLflow refuses them as well.
+#: Schemes that a server would have to fetch for its clients. MLflow refuses them, too.
 _REFUSED_SCHEMES = frozenset({"http", "https", "ftp", "ftps"})
 
 #: The columns that are read of an experiment before something is added to it.
