@@ -164,7 +164,7 @@ class Launch(Generic[C]):
         for line in self._printed():
             self._lines.append(line.rstrip())
             self._on_output(line.rstrip())
-            if found := re.search(r"Serving .*? at (http://\S+)", line):
+            if found := re.search(r"Serving .*? at (https?://\S+)", line):
                 self._address.put(found[1])
         self._address.put(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -45,6 +46,14 @@ def test_a_block_of_asyncio_gets_the_client_for_it() -> None:
 
     assert asyncio.run(ask()) == "initialized"
     assert container.exit_code == 0
+
+
+def test_a_container_that_speaks_https_starts_too(tmp_path: Path) -> None:
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    files = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    with launch(NOTHING, ModelClient, options=[*OPTIONS, *files]) as model:
+        assert model.address.startswith("https://127.0.0.1:")
 
 
 def test_a_container_that_does_not_start_says_why() -> None:

@@ -28,62 +28,48 @@ def strict_reader(operation: Operation, limits: JsonLimits) -> Reader | None:
     """Return the reader of an operation in Swagger 2.0; None for one with parameters elsewhere than in query and body."""
     if operation.secured or not {each["in"] for each in operation.parameters} <= {"query", "body"}:
         return None
-    return _StrictReader(operation, limits)
+    read_query = _query_reader(operation.of_place("query"))
+    body_name, read_body = "", None
+    for given in operation.of_place("body"):
+        body_name = argument_name(given["name"])
+        read_body = _body_reader(resolved_schema(given["schema"], operation), limits)
 
-
-class _StrictReader:
-    def __init__(self, operation: Operation, limits: JsonLimits) -> None:
-        self._query = _Query(operation.of_place("query"))
-        self._body_name = ""
-        self._read_body = None
-        for body in operation.of_place("body"):
-            self._body_name = argument_name(body["name"])
-            self._read_body = _body_reader(resolved_schema(body["schema"], operation), limits)
-
-    def __call__(self, scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
-        """Return the arguments of the handler.
-
-        Raises:
-            NotRecognised: the request may not be valid.
-        """
+    def read(scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
         media_type = next((value for name, value in scope["headers"] if name == b"content-type"), None)
         try:
-            arguments = self._query.read(scope["query_string"])
-            if self._read_body is not None:
+            arguments = read_query(scope["query_string"])
+            if read_body is not None:
                 if media_type != _JSON or not body:
                     raise NotRecognised
-                arguments[self._body_name] = self._read_body(body)
+                arguments[body_name] = read_body(body)
             elif media_type is not None:
                 raise NotRecognised
         except (ValueError, RecursionError) as error:
             raise NotRecognised from error
         return arguments
 
+    return read
 
-class _Query:
-    """The query parameters of an operation."""
 
-    def __init__(self, parameters: list[Mapping[str, Any]]) -> None:
-        self._names = {each["name"]: argument_name(each["name"]) for each in parameters}
-        self._readers = {each["name"]: _parameter_reader(each) for each in parameters}
-        self._required = {each["name"] for each in parameters if each.get("required")}
-        self._defaults = {argument_name(each["name"]): each["default"] for each in parameters if "default" in each}
+def _query_reader(parameters: list[Mapping[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
+    """Return a function that parses a query, or raises ValueError if the query needs a closer check."""
+    names = {each["name"]: argument_name(each["name"]) for each in parameters}
+    readers = {each["name"]: _parameter_reader(each) for each in parameters}
+    required = {each["name"] for each in parameters if each.get("required")}
+    defaults = {argument_name(each["name"]): each["default"] for each in parameters if "default" in each}
 
-    def read(self, query: bytes) -> dict[str, Any]:
-        """Return the arguments.
-
-        Raises:
-            ValueError: the query needs a closer check.
-        """
-        if not query and not self._required:
-            return dict(self._defaults)
+    def read(query: bytes) -> dict[str, Any]:
+        if not query and not required:
+            return dict(defaults)
         if not _PLAIN_QUERY.fullmatch(query):
             raise ValueError
         pairs = [pair.split("=") for pair in query.decode("ascii").split("&")]
         given = {name for name, _ in pairs}
-        if len(given) < len(pairs) or not self._required <= given <= self._names.keys():
+        if len(given) < len(pairs) or not required <= given <= names.keys():
             raise ValueError
-        return self._defaults | {self._names[name]: self._readers[name](text) for name, text in pairs}
+        return defaults | {names[name]: readers[name](text) for name, text in pairs}
+
+    return read
 
 
 def _parameter_reader(parameter: Mapping[str, Any]) -> Callable[[str], Any]:
