@@ -65,6 +65,10 @@ def main() -> None:
 
     Each command's help names the environment variables that set its options.
     """
+    # In this order, each gets its own number. A socket or a file with the number of one would get what is printed to it.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the process ends
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -219,7 +223,9 @@ def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
 def _announce(settings: Settings, url: str, kind: Kind) -> None:
     api = f"{url}{kind.base_path}"
     text = f"Serving {settings.model} at {url} — the API is under {api}, described at {api}/ui/"
-    click.echo(json_line("info", "mistk_service", text) if settings.log_format == "json" else text, err=True)
+    # Like a line of the log, it may be lost if the disk is full or nobody reads it.
+    with contextlib.suppress(OSError):
+        click.echo(json_line("info", "mistk_service", text) if settings.log_format == "json" else text, err=True)
 
 
 def _fail(error: MistkError, code: int = ExitCode.FAILED, log_format: LogFormat = "text") -> None:

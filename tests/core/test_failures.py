@@ -64,6 +64,15 @@ async def test_an_exception_in_a_hook_fails_the_instance_with_its_traceback(
     assert "error" not in (await instance.until("started"))["payload"]
 
 
+@pytest.mark.parametrize(("operation", "returned"), [("train", "generator"), ("predict", "coroutine")])
+async def test_a_hook_whose_code_has_not_run_fails(launch: Launch, operation: str, returned: str):
+    instance: Instance = await launch("unrun:Unrun", "thread")
+    await instance.ready()
+    status = await instance.run(operation)
+    assert status["state"] == "failed"
+    assert f"do_{operation} returned a {returned}, whose code has not run" in status["payload"]["error"]["message"]
+
+
 @pytest.mark.parametrize("operation", [name for name in HOOKS if not name.startswith("save")])
 async def test_not_implemented_at_run_time_fails_the_instance(launch: Launch, tmp_path: Path, operation: str):
     """As in MISTK, whose orchestrators wait for a state that tells of it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -194,6 +194,12 @@ class Runner:
             except msgspec.ValidationError as error:
                 return _refused(task.id, error)
             result = row.call(self._model, *arguments) if row.call else self._hook(task.hook)(*arguments)
+            if isinstance(result, Generator | Coroutine):
+                result.close()
+                raise TypeError(
+                    f"{task.hook} returned a {type(result).__name__}, whose code has not run; expected a hook without "
+                    "'yield', and with 'async def' if it is a coroutine"
+                )
             if row.followed_by:
                 self._hook(row.followed_by)(*arguments[:1])
         except StopActivity:
