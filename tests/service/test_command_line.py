@@ -14,10 +14,14 @@ from click.testing import CliRunner
 
 from mistk_service import __version__
 from mistk_service.app.cli import main
+from mistk_service.client import ModelClient
 from mistk_service.web.contract.openapi3 import as_openapi3
 from tests.service.conftest import Start
-from tests.service.harness import OBEDIENT, Service, connect, refused, run
+from tests.service.harness import OBEDIENT, REQUEST_TIMEOUT, Service, connect, refused, run, start, wait_until
 from tests.support.remotes import reserved_port
+
+#: A model that prints megabytes while it is trained.
+PRINTS = f"{Path(__file__).parents[1] / 'models' / 'floods.py'}:PrintsMegabytes"
 
 MODEL = """
 from mistk_service import AbstractModel
@@ -152,6 +156,26 @@ def test_an_address_that_cannot_be_written_to_its_file_ends_the_start(folder: Pa
     code, _, err = run("serve", "flat:Good", "--port", "0", "--url-file", "no/such/folder/url", cwd=folder)
     assert code == 1
     assert "--url-file" in err
+
+
+@pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", ">/dev/full 2>&1"])
+def test_a_service_that_cannot_print_works_as_usual(tmp_path: Path, redirection: str) -> None:
+    options = ("--port", "0", "--url-file", "url")
+    shell = ("sh", "-c", f'exec "$@" {redirection}', "sh")
+    url = tmp_path / "url"
+    with open(os.devnull, "wb") as nothing:
+        process = start("serve", PRINTS, *options, cwd=tmp_path, stdout=nothing, stderr=nothing, prefix=shell)
+    try:
+        wait_until(url.exists)
+        with ModelClient(url.read_text().strip()) as model:
+            model.wait_for("initialized", since=model.initialize(["training"]))
+            model.wait_for("ready", since=model.build_model())
+            model.wait_for("ready", since=model.train())
+            model.shutdown()
+        assert process.wait(REQUEST_TIMEOUT) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 # --- where it listens -------------------------------------------------------------------------------------------------
