@@ -170,9 +170,7 @@ def check_options(settings: object) -> None:
             for rule in each.rules:
                 if not rule.accepts(one):
                     shown, expected = rule.show(one), rule.expected.replace("{value}", str(one))
-                    raise SettingsError(
-                        f"--{each.flag}: {shown!r} cannot be used; expected {expected}.", setting=each.flag
-                    )
+                    raise SettingsError(f"--{each.flag}: {shown!r} cannot be used; expected {expected}.")
 
 
 #: A name or an address as in a Host header, or a pattern of names.
@@ -252,7 +250,7 @@ class ListenSettings:
     def __post_init__(self) -> None:
         check_options(self)
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise SettingsError("--tls-cert and --tls-key belong together; expected both or none.", setting="tls-cert")
+            raise SettingsError("--tls-cert and --tls-key belong together; expected both or none.")
 
     @property
     def requires_login(self) -> bool:

@@ -250,15 +250,7 @@ class ModelConstructionFailed(ModelLoadError):
 
 
 class SettingsError(MistkError):
-    """A setting has an invalid value.
-
-    Attributes:
-        setting: the option's name.
-    """
-
-    def __init__(self, message: str, *, setting: str) -> None:
-        super().__init__(message)
-        self.setting = setting
+    """A setting has an invalid value. The message names the option."""
 
 
 class StorageUnreachable(MistkError):

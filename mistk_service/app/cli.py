@@ -199,8 +199,7 @@ def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
             os.replace(part, file)
         except OSError as error:
             raise SettingsError(
-                f"--url-file: {file} cannot be written ({error.strerror}); expected a file in a folder that exists.",
-                setting="url-file",
+                f"--url-file: {file} cannot be written ({error.strerror}); expected a file in a folder that exists."
             ) from error
         written.append(file)
 

@@ -204,8 +204,7 @@ def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
         if leads_to(sock, uri):
             raise SettingsError(
                 f"--tracking-uri: {without_password(uri)} is this container's own address. The container always has "
-                "a store of its own: leave this address out, or name another server.",
-                setting="tracking-uri",
+                "a store of its own: leave this address out, or name another server."
             )
 
 
@@ -220,8 +219,7 @@ def _refuse_shared_login(settings: Settings) -> None:
         raise SettingsError(
             f"--tracking-uri: the login in the environment (MLFLOW_TRACKING_TOKEN, or _TOKEN_FILE, _USERNAME and _PASSWORD) "
             f"would go to {' and '.join(sharing)}, which are different servers. Leave at most one of them to it, and give the "
-            "others their own in the address: https://:TOKEN@HOST, https://NAME:PASSWORD@HOST, or https://@HOST for none.",
-            setting="tracking-uri",
+            "others their own in the address: https://:TOKEN@HOST, https://NAME:PASSWORD@HOST, or https://@HOST for none."
         )
 
 

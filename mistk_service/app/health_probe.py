@@ -33,8 +33,7 @@ def probe(host: str, port: int, path: str, timeout: float, *, tls: bool = False)
     """
     if not 0 < port <= 65535:
         raise SettingsError(
-            f"--port: {port} cannot be probed; expected the port that the service listens on, from 1 to 65535.",
-            setting="port",
+            f"--port: {port} cannot be probed; expected the port that the service listens on, from 1 to 65535."
         )
     host = LOOPBACK.get(host, host)
     url = url_at(host, port, tls=tls) + path

@@ -40,8 +40,7 @@ class JobSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.train is None and self.predict is None:
-            raise SettingsError("The job has nothing to do; expected --train or --predict.", setting="train")
+            raise SettingsError("The job has nothing to do; expected --train or --predict.")
         for name in ("save_predictions", "evaluate"):
             if getattr(self, name) is not None and self.predict is None:
-                flag = name.replace("_", "-")
-                raise SettingsError(f"--{flag}: there are no predictions; expected --predict too.", setting=flag)
+                raise SettingsError(f"--{name.replace('_', '-')}: there are no predictions; expected --predict too.")

@@ -19,25 +19,20 @@ def require_prerequisites(settings: Settings) -> None:
     if settings.grpc_port is not None and not (_is_installed("grpc") and _is_installed("grpc_health")):
         raise SettingsError(
             "--grpc-port: gRPC needs grpcio and grpcio-health-checking, which are not installed; install them with: "
-            "pip install 'mistk-service[grpc]'.",
-            setting="grpc-port",
+            "pip install 'mistk-service[grpc]'."
         )
     if settings.worker == "ray" and not _is_installed("ray"):
-        raise SettingsError(
-            "--worker ray: Ray is not installed; install it with: pip install 'mistk-service[ray]'.", setting="worker"
-        )
+        raise SettingsError("--worker ray: Ray is not installed; install it with: pip install 'mistk-service[ray]'.")
     if not settings.tracking:
         return
     if (settings.local_tracking_uri or "").startswith("postgres") and not _is_installed("psycopg"):
         raise SettingsError(
             "--tracking-uri: a PostgreSQL store needs psycopg, which is not installed; install it with: "
-            "pip install 'mistk-service[postgres]'.",
-            setting="tracking-uri",
+            "pip install 'mistk-service[postgres]'."
         )
     if settings.mlflow_ui and not _is_installed("mlflow"):
         raise SettingsError(
-            "--mlflow-ui: the pages are in the package mlflow, which is not installed; install it with: pip install mlflow.",
-            setting="mlflow-ui",
+            "--mlflow-ui: the pages are in the package mlflow, which is not installed; install it with: pip install mlflow."
         )
     folder = Path(settings.state_dir).absolute()
     try:
@@ -47,8 +42,7 @@ def require_prerequisites(settings: Settings) -> None:
     except OSError as error:
         raise SettingsError(
             f"--state-dir: the folder {folder} cannot be written ({error.strerror}); expected one that exists or can be "
-            "created. Name another one, or turn tracking off (--no-tracking).",
-            setting="state-dir",
+            "created. Name another one, or turn tracking off (--no-tracking)."
         ) from error
 
 

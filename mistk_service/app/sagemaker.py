@@ -41,8 +41,7 @@ def training_options(folder: Path, scratch: Path) -> dict[str, Any]:
     train, test = channels.pop("train", None), channels.pop("test", None)
     if train is None:
         raise SettingsError(
-            f"There is no channel 'train' or 'training' in {folder / 'input' / 'data'}; expected the data to train with.",
-            setting="train",
+            f"There is no channel 'train' or 'training' in {folder / 'input' / 'data'}; expected the data to train with."
         )
     checkpoints = folder / "checkpoints"
     return {
@@ -73,7 +72,7 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}", setting="hyperparameters") from error
+        raise SettingsError(f"{file} cannot be read: {error}") from error
 
 
 def _only_file(channel: Path) -> Path:

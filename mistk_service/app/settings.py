@@ -266,8 +266,7 @@ class Settings(ListenSettings):
         if len(own) > 1:
             raise SettingsError(
                 f"--tracking-uri: {[without_password(uri) for uri in own]!r} cannot be used; expected at most one store of "
-                "the container's own.",
-                setting="tracking-uri",
+                "the container's own."
             )
 
     @property

@@ -34,8 +34,7 @@ def replica_count(settings: Settings, kind: Kind) -> int:
         count = len(gpus(os.environ)) or processors()
     if settings.replicas != "1" and not kind.has_replicas:
         raise SettingsError(
-            f"--replicas: only models have replicas, and {settings.model} is of the kind {kind.name}. Leave the option out.",
-            setting="replicas",
+            f"--replicas: only models have replicas, and {settings.model} is of the kind {kind.name}. Leave the option out."
         )
     return count
 

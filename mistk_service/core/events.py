@@ -128,9 +128,7 @@ class NoticeShown:
 
 @dataclass(frozen=True)
 class PredictionBegan:
-    """A prediction for ``records`` records was accepted and is in flight."""
-
-    records: int
+    """A prediction was accepted and is in flight."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,6 @@ class PredictionAnswered:
 @dataclass(frozen=True)
 class PredictionWithdrawn:
     """A prediction ended without an answer from the model: the client disconnected, it timed out, or the worker ended."""
-
-    records: int
 
 
 @dataclass(frozen=True)

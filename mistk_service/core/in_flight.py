@@ -126,7 +126,7 @@ class Predictions:
         kept = request if repeatable else None
         self._waiting[number] = _Waiting(worker, operation, len(inputs), future, deadline, kept)
         self._of_worker[worker] += 1
-        self._emit(PredictionBegan(len(inputs)))
+        self._emit(PredictionBegan())
         return future
 
     def _withdraw_if_cancelled(self, number: int, future: asyncio.Future[Answer | AnswerParts]) -> None:
@@ -171,7 +171,7 @@ class Predictions:
         if waiting is None:
             return
         if isinstance(message, PredictionForgotten):
-            self._emit(PredictionWithdrawn(waiting.records))
+            self._emit(PredictionWithdrawn())
             return
         seconds = time.perf_counter() - waiting.began
         succeeded = isinstance(message, Predicted | PredictionEnded)
@@ -235,7 +235,7 @@ class Predictions:
             if worker is None or request.worker is worker:
                 self._take(number)
                 _reject(request, error)
-                self._emit(PredictionWithdrawn(request.records))
+                self._emit(PredictionWithdrawn())
         if worker is not None:
             del self._of_worker[worker]
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import NamedTuple
 
 from mistk_service.deadline import Clock, Deadline
 
@@ -37,18 +36,6 @@ _CLOSING, _LONGEST_CLOSING = 0.25, 1.0
 
 #: The time that is left after a second signal, in seconds.
 _URGENT = 0.5
-
-
-class StopDeadlines(NamedTuple):
-    """The deadlines of a worker that has been asked to end.
-
-    Attributes:
-        last_hook: when its last hook is called, even if its activity is still running.
-        kill: when it is killed.
-    """
-
-    last_hook: Deadline
-    kill: Deadline
 
 
 class Shutdown:
@@ -94,9 +81,9 @@ class Shutdown:
         self.begin()
         self.end.bring_forward(_URGENT)
 
-    def stop_deadlines(self) -> StopDeadlines:
-        """Return the deadlines of a worker that is asked to end now, by the shutdown or by a reset."""
-        return StopDeadlines(self.end.within(self._grace * _LAST_HOOK), self.end.within(self.worker_grace))
+    def stop_deadlines(self) -> tuple[Deadline, Deadline]:
+        """Return when the last hook of a worker that is asked to end now is called, and when the worker is killed."""
+        return self.end.within(self._grace * _LAST_HOOK), self.end.within(self.worker_grace)
 
     def requests(self) -> Deadline:
         """Return the deadline for answering the requests in progress."""

@@ -40,8 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise SettingsError(
-            f"Cannot listen on {host}:{port} ({error.strerror}); give another --port, 0 for any that is free, or --host.",
-            setting="port",
+            f"Cannot listen on {host}:{port} ({error.strerror}); give another --port, 0 for any that is free, or --host."
         ) from error
     return sock
 
@@ -49,11 +48,10 @@ def bind(host: str, port: int) -> socket.socket:
 def _check(host: str, port: int) -> None:
     """Refuse an invalid address, and the empty one, which would mean all addresses of the machine."""
     if not 0 <= port <= 65535:
-        raise SettingsError(f"--port: {port} cannot be used; expected a number from 0 to 65535.", setting="port")
+        raise SettingsError(f"--port: {port} cannot be used; expected a number from 0 to 65535.")
     if not host.strip():
         raise SettingsError(
-            "--host: an empty address cannot be used; expected 127.0.0.1 for this machine alone, or 0.0.0.0 for all networks.",
-            setting="host",
+            "--host: an empty address cannot be used; expected 127.0.0.1 for this machine alone, or 0.0.0.0 for all networks."
         )
 
 

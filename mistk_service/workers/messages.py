@@ -112,7 +112,6 @@ class Loaded(_Message, frozen=True):
 
     model: str
     hooks: tuple[str, ...]
-    max_batch_size: int
     signature: Signature = Signature()
     documents: dict[str, Any] = {}
 

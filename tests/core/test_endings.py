@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from mistk_service.core.events import ActivityEnded, InstanceReset, WorkerStarted
-from mistk_service.core.shutdown import Shutdown, StopDeadlines
+from mistk_service.core.shutdown import Shutdown
+from mistk_service.deadline import Deadline
 from mistk_service.errors import OperationRefused, ServiceBusy, WorkerDied
 from tests.support.harness import TIMEOUT, Gate, Instance, of_type, version_of
 
@@ -216,8 +217,8 @@ async def test_threads_that_a_model_left_behind_do_not_delay_a_reset_to_the_end_
 class LastHookSoon(Shutdown):
     """A shutdown at which the last hook is called soon, and the worker gets long to end then."""
 
-    def stop_deadlines(self) -> StopDeadlines:
-        return StopDeadlines(self.end.within(0.5), self.end)
+    def stop_deadlines(self) -> tuple[Deadline, Deadline]:
+        return self.end.within(0.5), self.end
 
 
 async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(launch: Launch, tmp_path: Path):

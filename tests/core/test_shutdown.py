@@ -46,7 +46,7 @@ def test_requests_and_tracking_have_time_though_the_worker_takes_all_of_its_own(
     shutdown = Shutdown(grace, clock=clock)
     shutdown.begin()
     for stage in (
-        lambda: shutdown.stop_deadlines().kill,
+        lambda: shutdown.stop_deadlines()[1],
         shutdown.requests,
         shutdown.delivery,
         lambda: shutdown.threads,
@@ -60,7 +60,7 @@ def test_requests_and_tracking_have_time_though_the_worker_takes_all_of_its_own(
 def test_a_second_signal_leaves_half_a_second_for_all_that_is_not_over() -> None:
     shutdown = Shutdown(1000.0, clock=Clock())
     shutdown.begin()
-    kill, requests, delivery = shutdown.stop_deadlines().kill, shutdown.requests(), shutdown.delivery()
+    kill, requests, delivery = shutdown.stop_deadlines()[1], shutdown.requests(), shutdown.delivery()
     shutdown.cut_short()
     assert kill.left() == 0.5
     assert requests.left() == 0.0

@@ -116,9 +116,7 @@ async def test_stream_predictions_are_totalled_also_where_something_else_never_r
     harness.observe(*TRAINING)
     waiting = harness.recorder.waiting
 
-    harness.observe(
-        PredictionBegan(2), answered, PredictionBegan(2), answered, PredictionBegan(2), PredictionWithdrawn(2)
-    )
+    harness.observe(PredictionBegan(), answered, PredictionBegan(), answered, PredictionBegan(), PredictionWithdrawn())
     assert harness.recorder.waiting == waiting
     now += 3600.0
     harness.observe(answered, answered)

@@ -48,13 +48,13 @@ def test_a_port_that_does_not_exist_is_refused_in_a_sentence(port: int) -> None:
         SettingsError, match=rf"--port: {port} cannot be used; expected a number from 0 to 65535"
     ) as caught:
         bind("127.0.0.1", port)
-    assert caught.value.setting == "port"
+    assert "--port" in str(caught.value)
 
 
 def test_no_address_is_not_taken_for_every_address() -> None:
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1 for this machine alone") as caught:
         bind("", 0)
-    assert caught.value.setting == "host"
+    assert "--host" in str(caught.value)
 
 
 def test_a_port_that_is_taken_is_reported_with_what_to_do() -> None:
@@ -62,7 +62,7 @@ def test_a_port_that_is_taken_is_reported_with_what_to_do() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError) as caught:
             bind("127.0.0.1", port)
-    assert caught.value.setting == "port"
+    assert "--port" in str(caught.value)
     assert str(port) in str(caught.value)
     assert "--port" in str(caught.value)
 

@@ -40,7 +40,7 @@ to_worker = st.one_of(
 )
 points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, integers)
 from_worker = st.one_of(
-    st.builds(m.Loaded, texts, st.lists(texts, max_size=3).map(tuple), integers),
+    st.builds(m.Loaded, texts, st.lists(texts, max_size=3).map(tuple)),
     st.builds(m.LoadFailed, texts, failures),
     *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.PredictionForgotten, m.PredictionEnded)),
     *(st.builds(kind, integers) for kind in (m.Paused, m.PauseOvertaken)),
@@ -191,7 +191,7 @@ def test_nesting_without_end_is_reported_by_the_same_error():
         framing.frame(m.Run(1, "do_train", (value,)))
 
 
-@pytest.mark.parametrize("message", [m.Done(1), m.Loaded("a", (), 1)])
+@pytest.mark.parametrize("message", [m.Done(1), m.Loaded("a", ())])
 def test_the_worker_takes_nothing_that_only_the_service_may_be_told(message: m.FromWorker):
     with pytest.raises(msgspec.ValidationError):
         framing.decode_to_worker(body_of(message))

@@ -49,7 +49,7 @@ class FakeModel(FakeWorker):
         """Do the next thing, and say so."""
         call = self.queue.popleft()
         if call is None:
-            self.say(Loaded("Fake", ("do_stream_predict",), 1, Signature(copied_after_training=True)))
+            self.say(Loaded("Fake", ("do_stream_predict",), Signature(copied_after_training=True)))
         elif refuse:
             self.say(Refused(call.id, "no"))
         else:

@@ -90,7 +90,7 @@ async def test_a_loaded_model_is_reported_with_its_hooks():
     bench = Bench()
     await bench.supervisor.start()
     waiting = asyncio.ensure_future(bench.supervisor.wait_loaded())
-    bench.workers[0].say(Loaded("Model", ("do_train",), 1))
+    bench.workers[0].say(Loaded("Model", ("do_train",)))
     await waiting
     assert bench.told == [("loaded", "Model", {"do_train"})]
 
@@ -124,7 +124,7 @@ async def test_what_a_replaced_worker_still_says_nobody_hears():
     bench.told.clear()
     old, new = bench.workers
     old.say(Done(1))
-    old.say(Loaded("Old", (), 1))
+    old.say(Loaded("Old", ()))
     old.say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "old")))
     old.end()
     assert bench.told == []
@@ -153,7 +153,7 @@ async def test_the_exit_of_a_stopping_worker_is_not_a_failure():
     # Who waited for its model waits for that of the next one.
     assert not waiting.done()
     await bench.supervisor.start()
-    bench.workers[1].say(Loaded("Model", (), 1))
+    bench.workers[1].say(Loaded("Model", ()))
     await waiting
 
 

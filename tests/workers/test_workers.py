@@ -29,7 +29,6 @@ async def test_a_worker_tells_what_it_has_loaded(hire: Hire, kind: str):
     worker = await hire("batching:Batching", kind, loaded=False)
     loaded = await worker.until(m.Loaded)
     assert loaded.model == "Batching"
-    assert loaded.max_batch_size == 8
     assert "do_stream_predict" in loaded.hooks
     assert "do_train" not in loaded.hooks
 

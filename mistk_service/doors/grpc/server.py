@@ -104,7 +104,7 @@ async def start_server(
         else:
             bound = server.add_secure_port(f"{address}:{port}", _credentials(*certificate))
     except RuntimeError as error:
-        raise SettingsError(f"--grpc-port: cannot listen at {address}:{port}.", setting="grpc-port") from error
+        raise SettingsError(f"--grpc-port: cannot listen at {address}:{port}.") from error
     await server.start()
     return server, bound
 

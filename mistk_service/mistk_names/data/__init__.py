@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mistk_service.kinds.evaluation.values import Metric, MetricDataParameters
-from mistk_service.kinds.values import (
-    Dataset,
-    DatasetStatistics,
-    MistkDataset,
-    ObjectInfo,
-    ObjectReference,
-    Value,
-)
+from mistk_service.kinds.values import Dataset, DatasetStatistics, MistkDataset, ObjectInfo, ObjectReference, Value
 
 __all__ = [
     "DataRecord",

@@ -139,8 +139,7 @@ def _pages() -> Path:
     folder = Path(places[0], "server", "js", "build") if places else None
     if folder is None or not (folder / "index.html").is_file():
         raise SettingsError(
-            "--mlflow-ui: the pages are in the package mlflow, which is not installed; install it with: pip install mlflow.",
-            setting="mlflow-ui",
+            "--mlflow-ui: the pages are in the package mlflow, which is not installed; install it with: pip install mlflow."
         )
     return folder
 

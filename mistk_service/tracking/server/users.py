@@ -90,13 +90,13 @@ class Users:
         if not name and not password:
             return
         if not name or not password:
-            raise SettingsError(f"{_NAME} and {_PASSWORD} belong together; expected both or none.", setting="auth")
+            raise SettingsError(f"{_NAME} and {_PASSWORD} belong together; expected both or none.")
         if self.accounts.has_admin():
             return
         try:
             self.create(name, password, is_admin=True)
         except InvalidParameter as error:
-            raise SettingsError(f"{_NAME}, {_PASSWORD}: {error}", setting="auth") from error
+            raise SettingsError(f"{_NAME}, {_PASSWORD}: {error}") from error
         except ResourceExists:
             self.accounts.set_admin(name, True)
         logger.info("The user %r is the first admin.", name)

@@ -33,8 +33,7 @@ def audit_to(file: str) -> None:
     except OSError as error:
         raise SettingsError(
             f"--audit-file: {file} cannot be written ({error.strerror}); expected a file in a folder that exists, or - for "
-            "the log.",
-            setting="audit-file",
+            "the log."
         ) from error
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)

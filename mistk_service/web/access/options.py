@@ -52,8 +52,7 @@ def open_access(
     if auth and not len(tokens) and not has_users and not others:
         raise SettingsError(
             "--auth: no one can log in without a token. Create one: mistk-service token new NAME --role admin --token-file "
-            f"{token_file}. Or serve a tracking store, which has users.",
-            setting="auth",
+            f"{token_file}. Or serve a tracking store, which has users."
         )
     if auth or len(tokens) or others:
         return Authenticator(tokens, proxy, function, root_path)
@@ -64,8 +63,7 @@ def open_access(
             f"--host: {host} can be reached from other machines, and there is no access token, so everybody could "
             "control the service. Create a token: mistk-service token new NAME --role admin --token-file "
             f"{token_file}. Or listen on 127.0.0.1, or require users of the store to log in (--auth), or allow "
-            "full access without a log-in (--insecure, MISTK_INSECURE=1).",
-            setting="host",
+            "full access without a log-in (--insecure, MISTK_INSECURE=1)."
         )
     logger.warning(
         "Listening on %s without a log-in (--insecure): everybody who reaches the port controls the service.",

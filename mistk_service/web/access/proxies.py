@@ -42,13 +42,10 @@ class TrustedProxy:
         try:
             secret = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"--proxy-secret-file: {file} cannot be read ({error}).", setting="proxy-secret-file"
-            ) from error
+            raise SettingsError(f"--proxy-secret-file: {file} cannot be read ({error}).") from error
         if len(secret) < 16:
             raise SettingsError(
-                f"--proxy-secret-file: the secret in {file} is too short; expected at least 16 characters.",
-                setting="proxy-secret-file",
+                f"--proxy-secret-file: the secret in {file} is too short; expected at least 16 characters."
             )
         return cls(secret)
 
@@ -80,8 +77,7 @@ def load_function(reference: str) -> AuthFunction:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(
-            f"--auth-function: {reference!r} cannot be used ({error}); expected module:function.",
-            setting="auth-function",
+            f"--auth-function: {reference!r} cannot be used ({error}); expected module:function."
         ) from error
     function: AuthFunction = found
     return function

@@ -93,8 +93,7 @@ class TokenFile:
             return {}
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"--token-file: {self._path} cannot be read ({error}); expected a file that 'mistk-service token new' writes.",
-                setting="token-file",
+                f"--token-file: {self._path} cannot be read ({error}); expected a file that 'mistk-service token new' writes."
             ) from error
         entries: dict[bytes, _Entry] = {}
         for number, line in enumerate(lines, 1):
@@ -105,8 +104,7 @@ class TokenFile:
             except (ValueError, KeyError) as error:
                 raise SettingsError(
                     f"--token-file: line {number} of {self._path} cannot be read; expected NAME ROLE sha256:HEX [EXPIRY], "
-                    "as 'mistk-service token new' writes it.",
-                    setting="token-file",
+                    "as 'mistk-service token new' writes it."
                 ) from error
             entries[digest] = entry
         return entries
@@ -137,8 +135,7 @@ def add_token(path: Path, name: str, role: AccessRole, days: int | None = None) 
     """
     if not NAME.fullmatch(name):
         raise SettingsError(
-            f"{name[:100]!r} cannot be the name of a token; expected up to 100 letters, digits and . _ @ + -.",
-            setting="name",
+            f"{name[:100]!r} cannot be the name of a token; expected up to 100 letters, digits and . _ @ + -."
         )
     token = _PREFIX + secrets.token_urlsafe(32)
     fields = [name, role.label, _SCHEME + hashlib.sha256(token.encode()).hexdigest()]
@@ -151,7 +148,6 @@ def add_token(path: Path, name: str, role: AccessRole, days: int | None = None) 
             file.write(" ".join(fields) + "\n")
     except OSError as error:
         raise SettingsError(
-            f"--token-file: {path} cannot be written ({error.strerror}); expected a file in a folder that can be written.",
-            setting="token-file",
+            f"--token-file: {path} cannot be written ({error.strerror}); expected a file in a folder that can be written."
         ) from error
     return token

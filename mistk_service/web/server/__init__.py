@@ -40,8 +40,7 @@ def tls_options(cert: str | None, key: str | None) -> dict[str, str]:
         load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
     except OSError as error:
         raise SettingsError(
-            f"--tls-cert, --tls-key: {cert} and {key} cannot be used ({error}); expected a certificate and its key (PEM).",
-            setting="tls-cert",
+            f"--tls-cert, --tls-key: {cert} and {key} cannot be used ({error}); expected a certificate and its key (PEM)."
         ) from error
     return {"ssl_certfile": cert, "ssl_keyfile": key}
 

@@ -119,8 +119,7 @@ class Runner:
             self._tasks.max_batch_size = predictor.max_batch_size
             self._tasks.joins_tensors = predictor.joins_tensors
         self._model = model
-        batch, documents = self._tasks.max_batch_size, kind.documents_of(type(model))
-        self._send(Loaded(type(model).__name__, hooks, batch, signature, documents))
+        self._send(Loaded(type(model).__name__, hooks, signature, kind.documents_of(type(model))))
         try:
             self._work(predictor)
         finally:

@@ -59,8 +59,7 @@ def connect(address: str | None) -> None:
     if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
         raise SettingsError(
             "--worker ray: RAY_USE_TLS is set, but the messages between the service and its workers are not encrypted. "
-            "Unset it, and run the cluster in a private network.",
-            setting="worker",
+            "Unset it, and run the cluster in a private network."
         )
     if ray.is_initialized():
         return
@@ -71,8 +70,7 @@ def connect(address: str | None) -> None:
     except (RayError, OSError, RuntimeError, ValueError) as error:
         raise SettingsError(
             f"--ray-address: {address or 'a local Ray'} cannot be used ({error}); expected HOST:PORT or auto. If the "
-            "cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless it is in ~/.ray/auth_token.",
-            setting="ray-address",
+            "cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless it is in ~/.ray/auth_token."
         ) from error
     finally:
         signal.signal(signal.SIGTERM, handler)  # the service's own; Ray has set one that ends the process

@@ -69,7 +69,7 @@ def test_a_client_that_stops_waiting_takes_nothing_from_the_others():
     assert ask(app)[0].text == "made"
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("The database is down."), SettingsError("Wrong.", setting="store")])
+@pytest.mark.parametrize("error", [StoreUnavailable("The database is down."), SettingsError("Wrong.")])
 def test_a_failure_is_answered_with_the_reason_and_tried_again_later(error):
     maker = Maker(error, "made at last")
     maker.let.set()
