@@ -148,7 +148,7 @@ async def test_a_shutdown_ends_a_reset_that_is_under_way(launch: Launch, gate: G
 
 async def test_a_shutdown_at_any_moment_of_a_reset_leads_to_the_end(launch: Launch, kind: str):
     """The moments are turns of the event loop after the reset was begun."""
-    for turns in (0, 1, 2, 3, 5, 8):
+    for turns in (0, 1, 2, 3, 5, 8) if kind == "thread" else (0, 2, 5):
         instance = await launch("nothing:Nothing", kind)
         await instance.call("reset")
         await instance.workers[0].wait_exited()
@@ -159,8 +159,10 @@ async def test_a_shutdown_at_any_moment_of_a_reset_leads_to_the_end(launch: Laun
         assert all(worker.exited for worker in instance.workers)
 
 
-@pytest.mark.parametrize("how", ["wait", "loop", "gil", "ignores everything"])
-@pytest.mark.parametrize("ending", ["reset", "shutdown"])
+@pytest.mark.parametrize(
+    ("how", "ending"),
+    [("wait", "reset"), ("loop", "reset"), ("gil", "reset"), ("ignores everything", "reset"), ("gil", "shutdown")],
+)
 async def test_a_model_that_hangs_is_killed_after_the_grace(launch: Launch, how: str, ending: str):
     instance = await launch("blocks:Blocks", "process", grace=0.5)
     await instance.ready({"how": how})
@@ -194,9 +196,14 @@ async def test_a_last_hook_that_hangs_is_cut_off(launch: Launch):
     assert "killed" in (await instance.until("terminated"))["payload"]["notice"]
 
 
-@pytest.mark.parametrize("error", ["ValueError", "NotImplementedError", "SystemExit", "Base"])
 @pytest.mark.parametrize(
-    ("ending", "hook", "end"), [("reset", "do_reset", "started"), ("shutdown", "do_terminate", "terminated")]
+    ("error", "ending", "hook", "end"),
+    [
+        ("NotImplementedError", "reset", "do_reset", "started"),
+        ("SystemExit", "reset", "do_reset", "started"),
+        ("ValueError", "shutdown", "do_terminate", "terminated"),
+        ("Base", "shutdown", "do_terminate", "terminated"),
+    ],
 )
 async def test_a_last_hook_that_raises_does_not_prevent_the_end(
     launch: Launch, error: str, ending: str, hook: str, end: str
@@ -294,6 +301,12 @@ async def test_the_death_of_the_worker_is_a_failure_in_every_state(
     assert failed["payload"]["operation"] == (None if state in lasting else operations.get(state, "train"))
     assert "signal 9 (SIGKILL" in failed["payload"]["error"]["message"]
     assert failed["payload"]["possible"] == ["reset", "shutdown"]
+
+
+async def test_a_reset_starts_a_fresh_worker_after_the_death_of_one(launch: Launch, gate: Gate, tmp_path: Path):
+    instance = await bring(launch, gate, "training", tmp_path, "process")
+    os.kill(instance.pid, signal.SIGKILL)
+    await instance.until("failed")
     await instance.call("reset")
     await instance.until("started")
     await instance.ready()

@@ -166,25 +166,36 @@ async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(l
     assert re.search(words, failed["payload"]["error"]["message"])
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        *("status object", "status integer", "status surrogate", "status deep", "status large", "metric text"),
-        *("metric name", "metric step", "metric time", "metric integer", "param object", "param integer", "param name"),
-        *("tag surrogate", "artifact name", "artifact nothing", "metrics many", "metric name long", "param large"),
-        *("param name long", "tag large", "tags many"),
-    ],
-)
-async def test_a_report_that_cannot_be_sent_harms_neither_the_activity_nor_the_reports_after_it(
-    launch: Launch, kind: str, what: str
-):
-    instance = await (await launch("odd_reports:OddReports", kind)).ready({"what": what})
+#: Reports that cannot be sent, one for each way that a report can go wrong.
+ODD_REPORTS = [
+    *("status object", "status integer", "status surrogate", "status deep", "status large", "metric text"),
+    *("metric name", "metric step", "metric time", "metric integer", "param object", "param integer", "param name"),
+    *("tag surrogate", "artifact name", "artifact nothing", "metrics many", "metric name long", "param large"),
+    *("param name long", "tag large", "tags many"),
+]
+
+
+async def report(instance: Instance, what: str) -> None:
+    """Train a model that makes an odd report, and assert that all else is as it should be."""
+    await instance.ready({"what": what})
     ended = await instance.run("train")
     assert ended["payload"]["lastActivity"]["outcome"] == "completed"
     assert ended["payload"]["metrics"]["sane"]["value"] == 1.0
     assert len(json.dumps(ended)) < 10_000, "what cannot be sent is left out"
     # The worker still listens.
     assert (await instance.run("train"))["payload"]["lastActivity"]["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("what", ODD_REPORTS)
+async def test_a_report_that_cannot_be_sent_harms_neither_the_activity_nor_the_reports_after_it(
+    launch: Launch, what: str
+):
+    await report(await launch("odd_reports:OddReports", "thread"), what)
+
+
+@pytest.mark.parametrize("what", ["status surrogate", "tags many"])
+async def test_a_report_that_cannot_be_sent_does_not_harm_a_process_either(launch: Launch, what: str):
+    await report(await launch("odd_reports:OddReports", "process"), what)
 
 
 async def test_rare_but_right_reports_arrive_as_they_are(launch: Launch, kind: str):

@@ -440,7 +440,7 @@ class LifecycleOnRay(LifecycleInAProcess):
 
 @pytest.mark.hypothesis
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("machine", "count"), [(Lifecycle, 25), (LifecycleInAProcess, 15)])
+@pytest.mark.parametrize(("machine", "count"), [(Lifecycle, 25), (LifecycleInAProcess, 8)])
 def test_any_call_is_refused_and_changes_nothing_or_does_what_was_asked(
     machine: type[RuleBasedStateMachine], count: int, isolated: str
 ):

@@ -70,8 +70,9 @@ def chart(site: Tracked, key: str, **expected: Any) -> None:
 
 def test_one_spike_among_a_million_points_is_seen_at_every_zoom(site: Tracked, million: str) -> None:
     for half, settings in (
-        *((half, "") for half in (None, 10_000, 100)),
         (None, "&smooth=0.9&band=1"),
+        (None, ""),
+        (100, ""),
     ):
         low, high = (0, MILLION) if half is None else (SPIKE - half, SPIKE + 2 * half)
         query = "" if half is None else f"&range={low},{high}"

@@ -24,7 +24,7 @@ OPERATIONS = [
     (path, method) for path, methods in load_contract()["paths"].items() for method in methods if path != "/shutdown"
 ]
 
-bounded = settings(max_examples=examples(14), deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

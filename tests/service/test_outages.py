@@ -165,6 +165,15 @@ def container(start: Start) -> Callable[[str], Service]:
 
 Container = Callable[[str], Service]
 
+#: What a server, or what is before it, may do for a while.
+TROUBLES = (
+    "cut",
+    answer("503 Service Unavailable", "Retry-After: 1", body='{"message": "busy"}'),
+    answer("429 Too Many Requests", "Retry-After: 1"),
+    answer("502 Bad Gateway", body="<html>"),
+    answer("401 Unauthorized", body='{"error_code": "UNAUTHENTICATED"}'),
+)
+
 
 def test_a_remote_that_is_down_from_the_start_gets_everything_when_it_comes(
     container: Container, far: Proxy, tmp_path: Path
@@ -283,32 +292,25 @@ def test_a_service_killed_amid_a_training_continues_delivering_after_its_restart
     assert_points(run, kept)
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param("cut", id="answers that break off"),
-        pytest.param(answer("503 Service Unavailable", "Retry-After: 1", body='{"message": "busy"}'), id="503"),
-        pytest.param(answer("429 Too Many Requests", "Retry-After: 1"), id="429"),
-        pytest.param(answer("502 Bad Gateway", body="<html>"), id="the page of a proxy"),
-        pytest.param(answer("401 Unauthorized", body='{"error_code": "UNAUTHENTICATED"}'), id="no entry"),
-    ],
-)
-def test_a_trouble_that_passes_leaves_no_gap_and_nothing_twice(
-    container: Container, far: Proxy, gate: Gate, tmp_path: Path, trouble: str | bytes
+def test_troubles_that_pass_leave_no_gap_and_nothing_twice(
+    container: Container, far: Proxy, gate: Gate, tmp_path: Path
 ) -> None:
+    stops = tuple(range(1000, 1000 * (len(TROUBLES) + 2), 1000))
     service = container(far.url)
-    begun = train(service, gate, points=3000, stop=(1000, 2000))
-    wait_at(service, 1000, begun)
-    far.become(trouble)
-    gate.tell("g")
-    far.wait_asked()
-    wait_at(service, 2000, begun)
-    far.become("pass")
+    begun = train(service, gate, points=stops[-1] + 1000, stop=stops)
+    wait_at(service, stops[0], begun)
+    for trouble, stop in zip(TROUBLES, stops[1:], strict=True):
+        far.become(trouble)
+        gate.tell("g")
+        far.wait_asked()
+        wait_at(service, stop, begun)
+        far.become("pass")
+        wait_delivered(tmp_path / "mistk-state")
     gate.tell("g")
     wait_trained(service, begun)
     wait_delivered(tmp_path / "mistk-state")
 
-    assert_points(assert_equal(service, far.url), 3000)
+    assert_points(assert_equal(service, far.url), stops[-1] + 1000)
 
 
 def test_a_name_that_nobody_knows_costs_the_training_nothing(container: Container) -> None:

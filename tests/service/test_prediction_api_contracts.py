@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mistk_service.resources import load_contract
 from tests.service.harness import REQUEST_TIMEOUT, Service
+from tests.support.examples import examples
 from tests.support.fuzzing import cases, described
 from tests.support.harness import reference
 
@@ -58,7 +59,9 @@ def test_an_api_answers_as_its_contract_says(
     schema.config.update(base_url=service.url)
     operation = schema[path][method]
 
-    @settings(max_examples=25 if method == "post" else 3, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples(12 if method == "post" else 3), deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(case=cases(operation), known=st.booleans())
     def every_case(case: schemathesis.Case, known: bool) -> None:
         if known and isinstance(case.body, dict) and "model" in case.body:

@@ -36,8 +36,13 @@ LONGEST = (
 #: The tests of the page that look at one tracking server. The others share a browser too.
 ON_TRACKING = ("tests/page/test_charts.py", "tests/page/test_compare.py", "tests/page/test_runs.py")
 
-#: Tests on a real MLflow server, for which a process has to load all of MLflow.
-ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-[^.]*)?\]|/test_mlflow_server\.py|_from_an_mlflow_server_")
+#: Tests for which a process has to load all of MLflow, its server or its client, which takes eight seconds of a processor.
+ON_MLFLOW = re.compile(
+    r"\[(.*-)?mlflow(-[^.]*)?\]|_from_an_mlflow_server_|::test_mlflows_clients_work|::test_the_mlflow_client_works"
+    r"|/test_(large_files|mlflow_client|mlflow_server|outages|prediction_apis|saved_models)\.py"
+    r"|\[(docs/howto/serve-(a-scikit-learn-model|other-apis)|docs/tutorial/track-experiments"
+    r"|plugins/(mlflow_pyfunc|sklearn_estimator)/README)\.md\]"
+)
 
 
 def is_short(item: pytest.Item) -> bool:

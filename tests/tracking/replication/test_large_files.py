@@ -215,7 +215,7 @@ def syncing(local):
     return python("-m", "mistk_service", "tracking", "sync", *map(str, options), env=environment)
 
 
-@pytest.mark.parametrize(("first", "second"), [(forwarding, forwarding), (forwarding, syncing), (syncing, forwarding)])
+@pytest.mark.parametrize(("first", "second"), [(forwarding, syncing), (syncing, forwarding)])
 def test_a_process_that_is_killed_in_the_middle_of_a_file_leaves_the_rest_of_it_to_the_next(local, first, second):
     local.place.proxy.treat = lambda line: "hang" if "partNumber=3" in line else None
     with first(local) as process:

@@ -68,7 +68,7 @@ def test_every_answer_has_the_form_that_the_contract_says(schema, server, path, 
     if operation.definition.raw["summary"].startswith("Not supported"):
         excluded.append(checks.not_a_server_error)
 
-    @settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=cases(operation))
     def every_case(case):
         case.call_and_validate(base_url=server.url, excluded_checks=excluded, timeout=30)
