@@ -21,12 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event
 from mistk_service.core.view import InstanceView
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
-from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
-from mistk_service.tracking import open_store
-from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.embedded.local_tracking import OpenedTracking
-from tests.recording.conftest import Story
+from tests.recording.conftest import outcome_of, story_in
 from tests.support.examples import examples
 from tests.support.harness import TIMEOUT, Gate, Instance, of_type, version_of
 
@@ -49,26 +45,6 @@ RUNNING = {
 RESUMED = {"resumeTraining": "train", "resumePredict": "predict"}
 SOURCE, CANCEL = "streamPredict/source", "streamPredict/source/cancel"
 CALLS = [*RUNNING, "streamPredict", CANCEL, "pause", *RESUMED, "reset", "shutdown"]
-
-
-def story_in(folder: Path, kind: Kind = MODEL) -> Story:
-    """Return a recorder of runs with a store of its own."""
-    folder.mkdir()
-    return Story(OpenedTracking(open_store("sqlite://"), open_artifacts(folder / "artifacts")), folder, kind=kind)
-
-
-def outcome_of(story: Story) -> list[tuple[Any, ...]]:
-    """Return what the runs say, without their ids and random names."""
-    return [
-        (
-            run.info.status,
-            {param.key: param.value for param in run.data.params},
-            {tag.key: tag.value for tag in run.data.tags if tag.key not in ("mistk.replacesRunId", "mlflow.runName")},
-            {metric.key: (metric.value, metric.step) for metric in run.data.metrics},
-            story.files(run),
-        )
-        for run in story.runs
-    ]
 
 
 class Lifecycle(RuleBasedStateMachine):

@@ -37,3 +37,19 @@ class FailsToLearn(AbstractAgent):
 
     def do_replay_action(self, obs: dict[str, Any]) -> None:
         raise ValueError("learned nothing")
+
+
+class Chosen(AbstractAgent):
+    """Becomes the class that the hyperparameter ``player`` names."""
+
+    def do_initialize(self, props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        self.__class__ = globals()[hparams["player"]]
+
+    def do_agent_registered(self, agent_cfg: dict[str, Any]) -> None:
+        pass
+
+    def do_get_action(self, obs: dict[str, list[float]]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def do_replay_action(self, obs: dict[str, Any]) -> None:
+        pass

@@ -85,6 +85,15 @@ CONTRACT = with_signature(
 
 INSTANCE = "6f1f4f0e-6b0f-4d7e-9a53-1f3a5b7c9d11"
 
+#: A run in a status.
+RUN = {
+    "id": "5f3c",
+    "name": "calm-owl",
+    "experimentId": "1",
+    "status": "RUNNING",
+    "link": "/#/runs/5f3c",
+}
+
 
 class FakeService:
     """The page at ``/`` and a status stream that sends what a test puts into it.

@@ -182,6 +182,26 @@ class Story:
         return found
 
 
+def story_in(folder: Path, kind: Kind = MODEL) -> Story:
+    """Return a recorder of runs with a store of its own."""
+    folder.mkdir()
+    return Story(OpenedTracking(open_store("sqlite://"), open_artifacts(folder / "artifacts")), folder, kind=kind)
+
+
+def outcome_of(story: Story) -> list[tuple[Any, ...]]:
+    """Return what the runs say, without their ids and random names."""
+    return [
+        (
+            run.info.status,
+            {param.key: param.value for param in run.data.params},
+            {tag.key: tag.value for tag in run.data.tags if tag.key not in ("mistk.replacesRunId", "mlflow.runName")},
+            {metric.key: (metric.value, metric.step) for metric in run.data.metrics},
+            story.files(run),
+        )
+        for run in story.runs
+    ]
+
+
 def tags_of(run: Run) -> dict[str, str]:
     """The tags of a run."""
     return {tag.key: tag.value for tag in run.data.tags}

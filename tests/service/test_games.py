@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from tests.service.harness import Service, run
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "tictactoe"
 BAD = Path(__file__).parents[1] / "models" / "players.py"
+Bad = Callable[[str], AgentClient]
+
 LEARNER, GAME = f"{PLUGIN / 'agent.py'}:QLearner", f"{PLUGIN / 'orchestrator.py'}:TicTacToe"
 
 
@@ -35,6 +37,26 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service
     yield started[0], started[1], started[2]
     for service in started:
         service.end()
+
+
+@pytest.fixture(scope="module")
+def bad_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of the agents that let a game down, which its hyperparameter chooses from."""
+    with Service("serve", f"{BAD}:Chosen", "--port", "0", cwd=tmp_path_factory.mktemp("bad")) as service:
+        yield service
+
+
+@pytest.fixture
+def bad(bad_service: Service) -> Iterator[Callable[[str], AgentClient]]:
+    """Returns the client of an agent: ``bad(player)``."""
+    with AgentClient(bad_service.url) as agent:
+
+        def initialize(player: str) -> AgentClient:
+            agent.wait_for("started", since=agent.reset())
+            agent.wait_for("initialized", since=agent.initialize(hyperparameters={"player": player}))
+            return agent
+
+        yield initialize
 
 
 class Table:
@@ -210,26 +232,20 @@ def test_an_agent_that_dies_in_an_episode_fails_it_by_name_and_the_other_one_is_
     ],
 )
 def test_an_agent_that_does_not_play_fails_the_episode_by_name(
-    table: Table, services: tuple[Service, Service, Service], start: Start, player: str, reason: str
+    table: Table, services: tuple[Service, Service, Service], bad: Bad, player: str, reason: str
 ) -> None:
-    other = start(model=f"{BAD}:{player}")
-    with AgentClient(other.url) as agent:
-        agent.wait_for("initialized", since=agent.initialize())
-        table.register(services[0].url, other.url)
-        message = failure_of(table)
+    table.register(services[0].url, bad(player).address)
+    message = failure_of(table)
     assert reason in message
     assert "The agent 'o'" in message
     assert table.x.wait_for("ready").state == "ready"
 
 
 def test_an_agent_that_makes_illegal_moves_loses_and_the_game_continues(
-    table: Table, services: tuple[Service, Service, Service], start: Start
+    table: Table, services: tuple[Service, Service, Service], bad: Bad
 ) -> None:
-    other = start(model=f"{BAD}:Illegal")
-    with AgentClient(other.url) as agent:
-        agent.wait_for("initialized", since=agent.initialize())
-        table.register(services[0].url, other.url)
-        results = table.play(4)
+    table.register(services[0].url, bad("Illegal").address)
+    results = table.play(4)
     assert (results["illegal_moves/o"], results["wins/x"]) == (4, 1)
 
 
@@ -323,30 +339,26 @@ def test_an_agent_is_ready_for_an_episode_and_in_one(table: Table, services: tup
     assert table.x.ready()
 
 
-def test_a_failed_step_fails_the_run(start: Start) -> None:
-    service = start(model=f"{BAD}:FailsToLearn")
-    with AgentClient(service.url) as agent:
-        agent.wait_for("initialized", since=agent.initialize())
-        agent.wait_for("ready", since=agent.agent_registered({"name": "o"}))
-        agent.wait_for("in_episode", since=agent.episode_started({"obs": {}}))
-        assert agent.get_action({"o": [0, 0]}) == {"o": [0]}
-        with pytest.raises(WaitFailed, match="learned nothing"):
-            agent.wait_for("in_episode", since=agent.replay_action({"done": False}))
-        with pytest.raises(RequestRefused, match="getAction is not possible in the state failed"):
-            agent.get_action({"o": [0]})
-        service.wait_for_metric("mistk_reporter_waiting", 0)
-        assert run_of(agent).info.status.name == "FAILED"
+def test_a_failed_step_fails_the_run(bad: Bad, bad_service: Service) -> None:
+    agent = bad("FailsToLearn")
+    agent.wait_for("ready", since=agent.agent_registered({"name": "o"}))
+    agent.wait_for("in_episode", since=agent.episode_started({"obs": {}}))
+    assert agent.get_action({"o": [0, 0]}) == {"o": [0]}
+    with pytest.raises(WaitFailed, match="learned nothing"):
+        agent.wait_for("in_episode", since=agent.replay_action({"done": False}))
+    with pytest.raises(RequestRefused, match="getAction is not possible in the state failed"):
+        agent.get_action({"o": [0]})
+    bad_service.wait_for_metric("mistk_reporter_waiting", 0)
+    assert run_of(agent).info.status.name == "FAILED"
 
 
-def test_an_error_of_get_action_fails_its_request_alone(start: Start) -> None:
-    service = start(model=f"{BAD}:Raises")
-    with AgentClient(service.url) as agent:
-        agent.wait_for("initialized", since=agent.initialize())
-        agent.wait_for("ready", since=agent.agent_registered({"name": "o"}))
-        agent.wait_for("in_episode", since=agent.episode_started({"obs": {}}))
-        with pytest.raises(RequestFailed, match="no idea"):
-            agent.get_action({"o": [0]})
-        assert agent.status().state == "in_episode"
+def test_an_error_of_get_action_fails_its_request_alone(bad: Bad) -> None:
+    agent = bad("Raises")
+    agent.wait_for("ready", since=agent.agent_registered({"name": "o"}))
+    agent.wait_for("in_episode", since=agent.episode_started({"obs": {}}))
+    with pytest.raises(RequestFailed, match="no idea"):
+        agent.get_action({"o": [0]})
+    assert agent.status().state == "in_episode"
 
 
 # --- agents that ask for tokens ---------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ DIGITS = ROOT / "plugins" / "digits"
 DRIVERS = ROOT / "tests" / "support" / "generated"
 MODULES = ROOT / "node_modules"
 
+#: A generator runs once and for seconds, for which the optimizing compiler and the collector of many threads are no use.
+JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+
 #: Seconds for a generator or a compiler on a busy machine.
 GENERATING = 300
 
@@ -54,7 +57,7 @@ def run(*command: str | Path, cwd: Path, **env: str) -> str:
     """Run a program that has to end well, and return what it prints."""
     done = subprocess.run(
         [str(part) for part in command], check=False, capture_output=True, text=True, cwd=cwd, timeout=GENERATING,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(cwd), "NODE_PATH": str(MODULES), **env},
+        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(cwd), "NODE_PATH": str(MODULES), **JAVA, **env},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -166,7 +166,7 @@ def container(start: Start) -> Callable[[str], Service]:
 Container = Callable[[str], Service]
 
 #: What a server, or what is before it, may do for a while.
-TROUBLES = (
+TROUBLES: tuple[str | bytes, ...] = (
     "cut",
     answer("503 Service Unavailable", "Retry-After: 1", body='{"message": "busy"}'),
     answer("429 Too Many Requests", "Retry-After: 1"),

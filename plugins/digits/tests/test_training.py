@@ -46,6 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     # An archive of the images of train.csv is read in a fraction of the time.
     archive = tmp_path_factory.mktemp("data") / "train.npz"
     images = read_images(DATA / "train.csv")
+    assert images.labels is not None
     np.savez(archive, images=images.pixels, labels=images.labels, ids=images.ids)
 
     def built(hparams: dict[str, Any] = QUICK, checkpoint: Path | None = None, **paths: Path) -> Digits:
