@@ -40,7 +40,7 @@ ON_TRACKING = ("tests/page/test_charts.py", "tests/page/test_compare.py", "tests
 ON_MLFLOW = re.compile(
     r"\[(.*-)?mlflow(-[^.]*)?\]|_from_an_mlflow_server_|::test_mlflows_clients_work|::test_the_mlflow_client_works"
     r"|/test_(large_files|mlflow_client|mlflow_server|outages|prediction_apis|saved_models)\.py"
-    r"|\[(docs/howto/serve-(a-scikit-learn-model|other-apis)|docs/tutorial/track-experiments"
+    r"|\[(docs/howto/serve-(a-scikit-learn-model|other-apis)"
     r"|plugins/(mlflow_pyfunc|sklearn_estimator)/README)\.md\]"
 )
 
