@@ -48,22 +48,33 @@ async def test_a_worker_that_is_asked_to_exit_runs_its_last_hook_and_ends(hire: 
     assert failure.message in ("The worker process ended with exit code 0.", "The worker thread ended.")
 
 
+#: References to models that cannot be loaded, and the errors.
+NO_MODELS = [
+    ("broken/nowhere:Model", "ModelModuleNotFound"),
+    ("broken/raises_on_import:Model", "ModelModuleFailed"),
+    ("broken/imports_what_is_missing:Model", "ModelModuleFailed"),
+    ("broken/exits_on_import:Model", "ModelModuleFailed"),
+    ("broken/classes:Missing", "ModelClassNotFound"),
+    ("broken/classes:NoModel", "NotAModelClass"),
+    ("broken/classes:Abstract", "NotAModelClass"),
+    ("broken/classes:RaisesInConstructor", "ModelConstructionFailed"),
+    ("broken/classes:ExitsInConstructor", "ModelConstructionFailed"),
+    ("broken/classes:WantsArguments", "ModelConstructionFailed"),
+    ("broken/classes:BadBatchSize", "NotAModelClass"),
+    ("-x.py:Model", "ModelModuleNotFound"),
+]
+
+
 @pytest.mark.parametrize(
-    ("model", "error"),
+    ("kind", "model", "error"),
     [
-        ("broken/nowhere:Model", "ModelModuleNotFound"),
-        ("broken/raises_on_import:Model", "ModelModuleFailed"),
-        ("broken/imports_what_is_missing:Model", "ModelModuleFailed"),
-        ("broken/exits_on_import:Model", "ModelModuleFailed"),
-        ("broken/classes:Missing", "ModelClassNotFound"),
-        ("broken/classes:NoModel", "NotAModelClass"),
-        ("broken/classes:Abstract", "NotAModelClass"),
-        ("broken/classes:RaisesInConstructor", "ModelConstructionFailed"),
-        ("broken/classes:ExitsInConstructor", "ModelConstructionFailed"),
-        ("broken/classes:WantsArguments", "ModelConstructionFailed"),
-        ("broken/classes:BadBatchSize", "NotAModelClass"),
-        ("-x.py:Model", "ModelModuleNotFound"),
+        *(("thread", model, error) for model, error in NO_MODELS),
+        # What a process may take in another way: a module and a class that exit, and what could be an option.
+        ("process", "broken/exits_on_import:Model", "ModelModuleFailed"),
+        ("process", "broken/classes:ExitsInConstructor", "ModelConstructionFailed"),
+        ("process", "-x.py:Model", "ModelModuleNotFound"),
     ],
+    indirect=["kind"],
 )
 async def test_a_worker_without_a_model_says_why_and_ends(hire: Hire, kind: str, model: str, error: str):
     worker = await hire(model, kind, loaded=False)

@@ -16,7 +16,7 @@ from digits.model import Digits
 from digits.predictions import picture
 from digits.reader import read_images
 from digits.records import decode_records, encode_record
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mistk_service import DetachedContext, MistkDataset
@@ -138,6 +138,7 @@ def test_a_record_that_is_not_an_image_is_named_with_what_is_wrong(model: Digits
     assert caught.value.identifier == "bad one"
 
 
+@settings(max_examples=30)
 @given(
     st.dictionaries(st.text(), st.lists(st.floats(0, 16, width=32), min_size=64, max_size=64), max_size=4),
     st.booleans(),

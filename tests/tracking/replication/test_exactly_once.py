@@ -204,7 +204,7 @@ class Replay(RuleBasedStateMachine):
 
 
 Replay.TestCase.settings = settings(
-    max_examples=examples(25), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(15), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

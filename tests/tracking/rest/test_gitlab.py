@@ -200,47 +200,46 @@ def filled(store, experiment):
     return lambda *args, **kwargs: [run.info.run_name for run in store.search_runs([experiment], *args, **kwargs)]
 
 
-@pytest.mark.parametrize(
-    ("filter", "expected"),
-    [
-        ("", "cba"),
-        ("metrics.loss < 0.3", "b"),
-        ("metrics.loss <= 0.3 and metrics.loss > 0.1", "a"),
-        ("metrics.other != 1", ""),
-        ("params.rate = 'x'", "a"),
-        ("params.rate != 'x'", "b"),
-        ("params.rate IS NULL", "c"),
-        ("params.rate IS NOT NULL", "ba"),
-        ("tags.kind LIKE '_'", "cba"),
-        ("tags.kind LIKE 'a'", ""),
-        ("tags.kind ILIKE 'a%'", "a"),
-        ("run_name IN ('a', 'c')", "ca"),
-        ("run_name NOT IN ('a', 'c')", "b"),
-        ("start_time >= 98", "cb"),
-        ("status = 'RUNNING' and run_name != 'b'", "ca"),
-        ("end_time > 0", ""),
-        ("datasets.name = 'digits'", "c"),
-        ("datasets.context = 'eval'", "c"),
-    ],
-)
-def test_runs_are_filtered_on_this_side(filled, filter, expected):
-    assert "".join(filled(filter)) == expected
+#: Filters, and the names of the runs that they find.
+FILTERS = {
+    "": "cba",
+    "metrics.loss < 0.3": "b",
+    "metrics.loss <= 0.3 and metrics.loss > 0.1": "a",
+    "metrics.other != 1": "",
+    "params.rate = 'x'": "a",
+    "params.rate != 'x'": "b",
+    "params.rate IS NULL": "c",
+    "params.rate IS NOT NULL": "ba",
+    "tags.kind LIKE '_'": "cba",
+    "tags.kind LIKE 'a'": "",
+    "tags.kind ILIKE 'a%'": "a",
+    "run_name IN ('a', 'c')": "ca",
+    "run_name NOT IN ('a', 'c')": "b",
+    "start_time >= 98": "cb",
+    "status = 'RUNNING' and run_name != 'b'": "ca",
+    "end_time > 0": "",
+    "datasets.name = 'digits'": "c",
+    "datasets.context = 'eval'": "c",
+}
+
+#: The same for orders.
+ORDERS = [
+    (["metrics.loss"], "bac"),
+    (["metrics.loss DESC"], "cab"),
+    (["params.rate"], "abc"),
+    (["params.rate DESC"], "bac"),
+    (["run_name"], "abc"),
+    (["status", "start_time"], "abc"),
+    (["metrics.none"], "cba"),
+]
 
 
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [
-        (["metrics.loss"], "bac"),
-        (["metrics.loss DESC"], "cab"),
-        (["params.rate"], "abc"),
-        (["params.rate DESC"], "bac"),
-        (["run_name"], "abc"),
-        (["status", "start_time"], "abc"),
-        (["metrics.none"], "cba"),
-    ],
-)
-def test_runs_are_ordered_on_this_side(filled, order, expected):
-    assert "".join(filled(order_by=order)) == expected
+def test_runs_are_filtered_on_this_side(filled):
+    assert {filter: "".join(filled(filter)) for filter in FILTERS} == FILTERS
+
+
+def test_runs_are_ordered_on_this_side(filled):
+    assert [(order, "".join(filled(order_by=order))) for order, _ in ORDERS] == ORDERS
 
 
 def test_a_search_has_pages_and_refuses_what_is_wrong(store, experiment, filled):

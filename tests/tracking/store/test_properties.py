@@ -240,7 +240,7 @@ def test_interleaved_batches_leave_what_the_model_of_them_leaves(property_store,
         assert len(history) == sum(m.key == key for m in points)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(text=st.text(alphabet="ab.'\"`=<>!() ,ANDINOTLKEUS%1-\n\t\0é", max_size=40))
 def test_any_text_is_a_filter_or_is_refused_with_a_place(text):
     try:
@@ -251,7 +251,7 @@ def test_any_text_is_a_filter_or_is_refused_with_a_place(text):
         assert isinstance(parsed, tuple)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(conditions=st.lists(comparisons(), min_size=1, max_size=4), spaces=st.sampled_from([" ", "  ", "\n"]))
 def test_what_was_written_as_a_filter_is_read_as_it(conditions, spaces):
     separately = [parse_filter(condition, RUNS)[0] for condition in conditions]

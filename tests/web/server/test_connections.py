@@ -163,11 +163,11 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order_up_to_a_number
             client.send(*(get("/", *[b"X: x"] * n) for n in range(10)))
             assert [(await client.answer())[1]["headers"] for _ in range(10)] == list(range(1, 11))
         async with connected(port) as client:
-            client.send(get() * 10_000)
+            client.send(get() * 1000)
             if parser == "httptools":
                 assert (await client.answer())[0] == 400
             else:  # which does not look at a request before the one ahead of it is answered
-                assert [await client.answer() for _ in range(10_000)]
+                assert [await client.answer() for _ in range(1000)]
 
 
 async def test_half_a_request_is_answered_after_a_while_that_it_is_late(parser: str) -> None:
