@@ -40,16 +40,14 @@ class FailsToLearn(AbstractAgent):
 
 
 class Chosen(AbstractAgent):
-    """Becomes the class that the hyperparameter ``player`` names."""
+    """Behaves as the class that the hyperparameter ``player`` names."""
 
     def do_initialize(self, props: dict[str, Any], hparams: dict[str, Any]) -> None:
-        self.__class__ = globals()[hparams["player"]]
-
-    def do_agent_registered(self, agent_cfg: dict[str, Any]) -> None:
-        pass
+        self.player: type[AbstractAgent] = globals()[hparams["player"]]
 
     def do_get_action(self, obs: dict[str, list[float]]) -> dict[str, Any]:
-        raise NotImplementedError
+        return self.player.do_get_action(self, obs)
 
     def do_replay_action(self, obs: dict[str, Any]) -> None:
-        pass
+        if self.player is FailsToLearn:
+            self.player.do_replay_action(self, obs)
