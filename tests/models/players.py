@@ -43,7 +43,7 @@ class Chosen(AbstractAgent):
     """Behaves as the class that the hyperparameter ``player`` names."""
 
     def do_initialize(self, props: dict[str, Any], hparams: dict[str, Any]) -> None:
-        self.player: type[AbstractAgent] = globals()[hparams["player"]]
+        self.player: Any = globals()[hparams["player"]]
 
     def do_get_action(self, obs: dict[str, list[float]]) -> dict[str, Any]:
         return self.player.do_get_action(self, obs)
