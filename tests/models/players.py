@@ -49,5 +49,4 @@ class Chosen(AbstractAgent):
         return self.player.do_get_action(self, obs)
 
     def do_replay_action(self, obs: dict[str, Any]) -> None:
-        if self.player is FailsToLearn:
-            self.player.do_replay_action(self, obs)
+        self.player.do_replay_action(self, obs)
