@@ -215,13 +215,11 @@ class ModelLoadError(MistkError):
     """The model class cannot be loaded. The subclass gives the reason.
 
     Attributes:
-        reference: the reference as it was given.
         traceback: the traceback, if the model's own code raised an exception; otherwise None.
     """
 
-    def __init__(self, message: str, *, reference: str, traceback: str | None = None) -> None:
+    def __init__(self, message: str, *, traceback: str | None = None) -> None:
         super().__init__(message)
-        self.reference = reference
         self.traceback = traceback
 
 

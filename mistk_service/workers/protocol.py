@@ -39,10 +39,6 @@ class Worker(Protocol):
     """
 
     @property
-    def reference(self) -> str:
-        """The reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts."""
-
-    @property
     def pid(self) -> int | None:
         """The process id; None for a worker that is not a process on this machine."""
 

@@ -205,7 +205,7 @@ class Supervisor:
         elif isinstance(message, LoadFailed) and worker is not self._stopping:
             failure = message.failure
             kind: type[ModelLoadError] = getattr(tree, message.error)
-            self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
+            self._set_loaded(kind(failure.message, traceback=failure.traceback))
             self._listener.on_load_failed(failure)
         elif not isinstance(message, LoadFailed) and not self._replicas.holds(worker, message):
             self._listener.on_message(message)

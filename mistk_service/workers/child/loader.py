@@ -50,11 +50,10 @@ def split_reference(reference: str) -> tuple[str, str]:
         module, _, name = text.rpartition(" ")
     module, name = module.strip(), name.strip()
     if not module or not name.isidentifier():
-        raise BadModelReference(f"{reference!r} does not name a model class; expected {_FORMS}.", reference=reference)
+        raise BadModelReference(f"{reference!r} does not name a model class; expected {_FORMS}.")
     if not module.endswith(".py") and not all(part.isidentifier() for part in module.split(".")):
         raise BadModelReference(
-            f"{reference!r}: {module!r} is neither a module's dotted name nor a path that ends in .py; expected {_FORMS}.",
-            reference=reference,
+            f"{reference!r}: {module!r} is neither a module's dotted name nor a path that ends in .py; expected {_FORMS}."
         )
     return module, name
 
@@ -98,7 +97,6 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
     except (Exception, SystemExit) as error:
         raise ModelConstructionFailed(
             f"{reference!r}: the constructor of {model_class.__name__} raised {_describe(error)}.",
-            reference=reference,
             traceback=traceback.format_exc(),
         ) from error
     _require_usable(model, reference)
@@ -111,22 +109,19 @@ def _require_usable(model: Component, reference: str) -> None:
     kind = kind_of(type(model))
     for name in sorted(kind.hooks):
         if not callable(getattr(model, name)):
-            raise NotAModelClass(
-                f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
-            )
+            raise NotAModelClass(f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.")
     most = getattr(model, "max_batch_size", 1)
     try:
         int(most)
     except (TypeError, ValueError, OverflowError) as error:
         raise NotAModelClass(
-            f"{reference!r}: max_batch_size is {most!r}; expected a whole number of records.",
-            reference=reference,
+            f"{reference!r}: max_batch_size is {most!r}; expected a whole number of records."
         ) from error
     try:
         signature_of(model)
         kind.documents_of(type(model))
     except (TypeError, InvalidRequest) as error:
-        raise NotAModelClass(f"{reference!r}: {str(error).removesuffix('.')}.", reference=reference) from error
+        raise NotAModelClass(f"{reference!r}: {str(error).removesuffix('.')}.") from error
 
 
 def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:
@@ -157,8 +152,7 @@ def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
     if not file.is_file():
         raise ModelModuleNotFound(
             f"{reference!r}: there is no file {file}. Give the path of the model's Python file, absolute or relative to "
-            f"{Path.cwd()}.",
-            reference=reference,
+            f"{Path.cwd()}."
         )
     folder = import_folder(file)
     parts = file.relative_to(folder).with_suffix("").parts
@@ -166,8 +160,7 @@ def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
         if "." in part:
             raise BadModelReference(
                 f"{reference!r}: {part!r} cannot be imported, because a dot in a module's name separates package and module. "
-                "Rename it.",
-                reference=reference,
+                "Rename it."
             )
     return folder, ".".join(parts)
 
@@ -186,8 +179,7 @@ def _require_from(file: Path, module: ModuleType, reference: str) -> None:
     if found is None or Path(found).resolve() != file:
         raise ModelModuleNotFound(
             f"{reference!r}: importing {module.__name__!r} gave {found or 'a module without a file'} and not {file}, because "
-            "that name is taken. Rename the file.",
-            reference=reference,
+            "that name is taken. Rename the file."
         )
 
 
@@ -198,12 +190,10 @@ def _import(name: str, reference: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise ModelModuleNotFound(
                 f"{reference!r}: there is no module {error.name!r}. Install it, or start in the folder that holds it "
-                f"(now {Path.cwd()}), or give the path of the file.",
-                reference=reference,
+                f"(now {Path.cwd()}), or give the path of the file."
             ) from error
         raise ModelModuleFailed(
             f"{reference!r}: importing the module {name} raised {_describe(error)}.",
-            reference=reference,
             traceback=traceback.format_exc(),
         ) from error
 
@@ -214,19 +204,14 @@ def _find_class(module: ModuleType, name: str, reference: str) -> type[Component
     except AttributeError as error:
         models = [n for n, value in vars(module).items() if _is_model_class(value)]
         hint = f" It has {', '.join(models)}." if models else f" It has no subclass of {_BASES} at all."
-        raise ModelClassNotFound(
-            f"{reference!r}: the module {module.__name__} has no {name!r}.{hint}", reference=reference
-        ) from error
+        raise ModelClassNotFound(f"{reference!r}: the module {module.__name__} has no {name!r}.{hint}") from error
     if not _is_model_class(found):
         what = f"{found.__name__} itself" if _is_component(found) else f"{found!r}"
-        raise NotAModelClass(
-            f"{reference!r} is {what}; expected a subclass of mistk_service.{_BASES}.", reference=reference
-        )
+        raise NotAModelClass(f"{reference!r} is {what}; expected a subclass of mistk_service.{_BASES}.")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise NotAModelClass(
-            f"{reference!r} cannot be instantiated: it does not implement these abstract methods: {missing}.",
-            reference=reference,
+            f"{reference!r} cannot be instantiated: it does not implement these abstract methods: {missing}."
         )
     model_class: type[Component] = found
     return model_class

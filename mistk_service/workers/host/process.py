@@ -113,7 +113,7 @@ class ProcessWorker(LocalWorker):
                 *self._log_options,
                 *(() if self._spool is None else ("--spool", self._spool)),
                 *(() if self._mistk_names else ("--no-mistk-names",)),
-                *("--", self.reference),
+                *("--", self._reference),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

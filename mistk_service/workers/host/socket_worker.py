@@ -53,7 +53,7 @@ class SocketWorker(ABC):
         linger: float = LINGER,
         mistk_names: bool = True,
     ) -> None:
-        self.reference = reference
+        self._reference = reference
         self.files: Files = LocalFiles()
         self._listener = listener
         self._linger = linger

@@ -37,7 +37,7 @@ class ThreadWorker(LocalWorker):
 
         failure = Failure("WorkerDied", "The worker thread ended.")
         try:
-            serve_model(sock, self.reference, lambda: None, self._spool, mistk_names=self._mistk_names)
+            serve_model(sock, self._reference, lambda: None, self._spool, mistk_names=self._mistk_names)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
             raised = failure_from(error)
             failure = Failure(

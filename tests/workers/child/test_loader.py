@@ -76,7 +76,6 @@ def test_a_malformed_reference_is_reported_with_the_forms_that_are_understood(re
         split_reference(reference)
     assert repr(reference) in str(caught.value)
     assert "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'" in str(caught.value)
-    assert caught.value.reference == reference
 
 
 # --- loading -----------------------------------------------------------------------------------------------------------
