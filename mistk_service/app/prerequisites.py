@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mistk_service.app.settings import Settings
 from mistk_service.errors import SettingsError
+from mistk_service.logs import encodable
 
 
 def require_prerequisites(settings: Settings) -> None:
@@ -36,13 +37,15 @@ def require_prerequisites(settings: Settings) -> None:
         )
     folder = Path(settings.state_dir).absolute()
     try:
+        str(folder).encode()  # the store has the paths of artifacts
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its path is not valid UTF-8"
         raise SettingsError(
-            f"--state-dir: the folder {folder} cannot be written ({error.strerror}); expected one that exists or can be "
-            "created. Name another one, or turn tracking off (--no-tracking)."
+            f"--state-dir: the folder {encodable(str(folder))} cannot be written ({reason}); expected one that exists or "
+            "can be created. Name another one, or turn tracking off (--no-tracking)."
         ) from error
 
 

@@ -138,6 +138,18 @@ def test_a_state_directory_that_cannot_be_written_ends_the_start(folder: Path) -
     assert code == 1
     assert "--state-dir" in err
     assert "Serving" not in err
+
+
+def test_a_path_that_is_not_utf_8_ends_the_start(folder: Path) -> None:
+    odd = folder / os.fsdecode(b"odd\xff")
+    odd.mkdir()
+    code, _, err = run("serve", f"{folder}/flat.py:Good", "--port", "0", cwd=odd)
+    assert code == 1
+    assert "--state-dir" in err
+    assert "its path is not valid UTF-8" in err
+    code, _, err = run("serve", f"{odd}/flat.py:Good", "--port", "0", cwd=folder)
+    assert code == 1
+    assert "the path is not valid UTF-8" in err
     with Service("serve", "flat:Good", "--port", "0", "--no-tracking", cwd=folder) as service:
         assert service.status()["state"] == "started"
 

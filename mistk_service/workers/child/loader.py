@@ -23,6 +23,7 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds import KINDS, kind_of
 from mistk_service.kinds.component import Component
+from mistk_service.logs import encodable
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
 from mistk_service.workers.child.failures import message_of
 from mistk_service.workers.child.mistk_names import install
@@ -55,6 +56,9 @@ def split_reference(reference: str) -> tuple[str, str]:
         raise BadModelReference(
             f"{reference!r}: {module!r} is neither a module's dotted name nor a path that ends in .py; expected {_FORMS}."
         )
+    if encodable(module) != module:
+        # It would be in metrics, runs and answers.
+        raise BadModelReference(f"{reference!r}: the path is not valid UTF-8; rename the folder.", reference=reference)
     return module, name
 
 
