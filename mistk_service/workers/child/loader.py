@@ -58,7 +58,7 @@ def split_reference(reference: str) -> tuple[str, str]:
         )
     if encodable(module) != module:
         # It would be in metrics, runs and answers.
-        raise BadModelReference(f"{reference!r}: the path is not valid UTF-8; rename the folder.", reference=reference)
+        raise BadModelReference(f"{reference!r}: the path is not valid UTF-8; rename the folder.")
     return module, name
 
 
