@@ -133,7 +133,7 @@ class Job:
         try:
             return await self._start.fetch(archive_at(place) if "://" in place else place, "--checkpoint")
         except InvalidRequest as error:
-            logger.info("The training begins anew: %s", error)
+            logger.info("The training starts from the beginning: %s", error)
             return None
 
     async def _keep_predictions(self, controller: Controller) -> None:

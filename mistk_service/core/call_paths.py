@@ -1,4 +1,4 @@
-"""The paths in a call: what it reads must be readable, and what it writes goes to folders that exist."""
+"""Checks the paths in a call: files to read have to be readable, and folders to write to are created."""
 
 from __future__ import annotations
 

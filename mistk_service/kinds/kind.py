@@ -79,7 +79,7 @@ class Operation:
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
         then: the state after it; None for the previous state.
-        running_from: the state while it runs, by the state in which it began, where that is not ``running``.
+        running_from: the state while it runs, by the state in which it began; ``running`` for the others.
         alternatives: other states after it, one of which its ``call`` may return.
         call: calls the hook, given the component and the arguments; by default, the hook gets the arguments by position.
         role: how it is carried out.

@@ -51,7 +51,7 @@ class _AuditFile(WatchedFileHandler):
         """Write a line. One that cannot be written goes to the log: the change that it is about has been made."""
         try:
             super().emit(record)
-        except OSError:  # the file cannot be opened anew
+        except OSError:  # the file cannot be reopened
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of logging

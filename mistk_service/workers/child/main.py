@@ -68,7 +68,7 @@ class _Channel:
                 self._sock.sendall(frames[0] if len(frames) == 1 else b"".join(frames))
             except OSError:
                 # The service is gone. The control thread reads the end of the stream and ends the worker.
-                logger.debug("The service no longer listens.")
+                logger.debug("The service has closed the channel.")
 
     def wake(self) -> None:
         """Make :meth:`wait` return."""

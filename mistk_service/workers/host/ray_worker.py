@@ -203,7 +203,7 @@ class RayWorker(SocketWorker):
         except RayError as error:
             failure = Failure("WorkerDied", _KILLED if self._actor_killed else _reason_of(error))
         except Exception as error:  # a bug of the service, which ends the worker
-            logger.critical("What a worker prints cannot be handled.", exc_info=True)
+            logger.critical("The output of a worker could not be handled.", exc_info=True)
             failure = Failure(
                 "WorkerDied", f"The events of the worker could not be received ({error!r}), and the worker was killed."
             )
