@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mistk_service.client import ModelClient, launch
 from mistk_service.errors import RequestRefused
 from mistk_service.harness.cli import run
 from mistk_service.harness.containers import as_user
+from tests.service.harness import Service
 from tests.service.harness import run as run_process
 
 ROOT = Path(__file__).parents[2]
@@ -182,22 +184,30 @@ def test_a_class_that_cannot_be_loaded_is_a_failure_and_says_why() -> None:
     assert "NoSuchModel" in events[-1]["message"]
 
 
+@contextmanager
+def serving(model: str, folder: Path, *options: str) -> Iterator[str]:
+    """Serve one of the tests' models; the address."""
+    model = str(ROOT / "tests" / "models" / model)
+    with Service("serve", model, "--port", "0", "--no-tracking", *options, cwd=folder) as service:
+        yield service.url
+
+
 def test_ensembles_smaller_models_and_sources_are_driven_too(tmp_path: Path) -> None:
-    models = ROOT / "tests" / "models"
     paths = {name: str(tmp_path / name) for name in ("first", "second")}
     (tmp_path / "second").mkdir()
-    code, events = events_of(
-        *("--model", f"{models / 'ensembles.py'}:Ensembles", "--model-path", str(tmp_path)),
-        *("--model-save-path", paths["first"], "--miniaturize", str(tmp_path / "small"), "--include-half-precision"),
-        *("--ensemble-model-paths", json_file(tmp_path, "paths.json", paths)),
-    )
+    with serving("ensembles.py:Ensembles", tmp_path) as url:
+        code, events = events_of(
+            *("--model", url, "--model-path", str(tmp_path), "--model-save-path", paths["first"]),
+            *("--miniaturize", str(tmp_path / "small"), "--include-half-precision"),
+            *("--ensemble-model-paths", json_file(tmp_path, "paths.json", paths)),
+        )
     assert code == 0, events
     assert [each["step"] for each in only(events, "done")] == [
         "initialize", "build_model", "save_model", "miniaturize", "reset", "initialize", "build_ensemble",
     ]  # fmt: skip
     assert (tmp_path / "small" / "small.txt").read_text() == "half precision: True"
-    source = ("--model", f"{models / 'sources.py'}:Sources", "--stream-predict-source", "polling")
-    code, events = events_of(*source, "--stream-predict-source-cancel")
+    with serving("sources.py:Sources", tmp_path) as url:
+        code, events = events_of("--model", url, "--stream-predict-source", "polling", "--stream-predict-source-cancel")
     assert code == 0, events
     [result] = only(events, "result")
     assert result["answers"]["0"] == 0
