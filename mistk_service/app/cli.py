@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
 from mistk_service.kinds import Kind, all_kinds
 from mistk_service.logs import LogFormat, configure_logging, json_line
+
+logger = logging.getLogger(__name__)
 
 #: Commands that are loaded on first use, since the service itself does not need them.
 _LATE = {"run": "mistk_service.harness.cli:run", "tracking": "mistk_service.tracking.cli.commands:tracking"}
@@ -208,7 +211,11 @@ def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
         yield write
     finally:
         for each in written:
-            Path(each).unlink(missing_ok=True)
+            try:
+                Path(each).unlink(missing_ok=True)
+            except OSError as error:
+                # The exit code is that of the service, which has ended as it should.
+                logger.warning("--url-file: %s cannot be removed (%s).", each, error.strerror)
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:

@@ -190,6 +190,16 @@ def test_a_service_that_cannot_print_works_as_usual(tmp_path: Path, redirection:
         process.wait()
 
 
+def test_an_address_whose_file_cannot_be_removed_changes_nothing_about_the_end(start: Start, tmp_path: Path) -> None:
+    url = tmp_path / "url"
+    service = start("--url-file", str(url))
+    url.unlink()
+    url.mkdir()
+    service.post("shutdown")
+    assert service.wait_exit() == 0
+    assert "--url-file" in service.output()
+
+
 # --- where it listens -------------------------------------------------------------------------------------------------
 
 
