@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import httpx
 
 from tests.service.conftest import Start
-from tests.service.harness import REQUEST_TIMEOUT, Service
+from tests.service.harness import REQUEST_TIMEOUT, Service, refused
 from tests.service.test_runs import settled_run
 
 
@@ -46,3 +47,13 @@ def test_nothing_is_saved_into_the_state_directory(start: Start, tmp_path: Path)
 
     assert service.status()["state"] == "ready"
     assert not (state / "new").exists()
+
+
+def test_a_save_from_a_folder_that_was_deleted_is_refused(start: Start, tmp_path: Path) -> None:
+    service = start()
+    service.make_ready()
+    shutil.rmtree(tmp_path)
+    error = refused(service.api.post("/saveModel", params={"modelPath": "model"}))
+    assert "modelPath" in error["message"]
+    assert "was deleted" in error["message"]
+    assert service.status()["state"] == "ready"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mistk_service.errors import InvalidRequest
+from mistk_service.logs import encodable
 from mistk_service.workers.protocol import FileStamp
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ def require_readable(text: str, field: str) -> None:
     except OSError as error:
         raise InvalidRequest(
             f"{field}: {text[:200]!r} cannot be read ({error.strerror}); expected an existing file or folder that the service "
-            f"may read. Relative paths start at {Path.cwd()}.",
+            f"may read. Relative paths start at {_current_folder()}.",
             field=field,
         ) from error
 
@@ -110,13 +111,13 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
     if "://" in text:
         return []
     path = _path(text, field)
-    if reserved is not None and Path(os.path.realpath(path)).is_relative_to(reserved):
-        raise InvalidRequest(
-            f"{field}: {text[:200]!r} is in the folder where the service keeps its store and artifacts ({reserved}); "
-            "expected another folder. The service stores a copy with the artifacts of the run.",
-            field=field,
-        )
     try:
+        if reserved is not None and Path(os.path.realpath(path)).is_relative_to(reserved):
+            raise InvalidRequest(
+                f"{field}: {text[:200]!r} is in the folder where the service keeps its store and artifacts ({reserved}); "
+                "expected another folder. The service stores a copy with the artifacts of the run.",
+                field=field,
+            )
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in reversed(missing):
@@ -127,7 +128,7 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
     except OSError as error:
         raise InvalidRequest(
             f"{field}: the folder {text[:200]!r} cannot be written ({error.strerror}); expected a folder that exists or "
-            f"can be created. Relative paths start at {Path.cwd()}.",
+            f"can be created. Relative paths start at {_current_folder()}.",
             field=field,
         ) from error
     return missing
@@ -157,6 +158,13 @@ async def on_thread(work: Callable[..., T], *arguments: Any) -> T:
 
     threading.Thread(target=run, name="mistk-paths", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+def _current_folder() -> str:
+    try:
+        return encodable(str(Path.cwd()))
+    except FileNotFoundError:
+        return "the current folder of the service, which was deleted"
 
 
 def _path(text: str, field: str) -> Path:
