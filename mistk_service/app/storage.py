@@ -63,9 +63,7 @@ def store(folder: Path, place: str, field: str) -> None:
     with _translated(place, field):
         filesystem, root = _filesystem(place)
         for file in sorted(each for each in folder.rglob("*") if each.is_file()):
-            target = f"{root.rstrip('/')}/{file.relative_to(folder).as_posix()}"
-            filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-            filesystem.put_file(str(file), target)
+            _upload(file, filesystem, f"{root.rstrip('/')}/{file.relative_to(folder).as_posix()}")
 
 
 def store_archive(folder: Path, place: str, field: str) -> None:
@@ -78,9 +76,12 @@ def store_archive(folder: Path, place: str, field: str) -> None:
     with _translated(place, field):
         # The folder itself is in the archive, so that its contents come back whatever they are.
         archive = shutil.make_archive(str(folder), "tar", folder.parent, folder.name)
-        filesystem, target = _filesystem(place)
-        filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-        filesystem.put_file(archive, target)
+        _upload(Path(archive), *_filesystem(place))
+
+
+def _upload(file: Path, filesystem: Any, target: str) -> None:
+    filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+    filesystem.put_file(str(file), target)
 
 
 def _copy(place: str, path: Path) -> None:

@@ -58,12 +58,6 @@ class CallPaths:
         created: list[Path] = []
         stamps: Mapping[str, FileStamp] | None = {}
         for field, path in call.writes.items():
-            if path.startswith(STORE_URIS):
-                raise InvalidRequest(
-                    f"{field}: {path[:200]!r} is in the tracking store, where nothing can be saved by its name; expected the "
-                    "path of a folder.",
-                    field=field,
-                )
             folders, stamps = await files.prepare_folder(path, field, self._reserved)
             created += folders
         return created, stamps

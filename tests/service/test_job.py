@@ -71,6 +71,7 @@ def test_wrong_input_has_a_code_that_says_not_to_try_again(tmp_path: Path, data:
             (COUNTS, "--train", data, "--save-model", f"{data}/model"),
             "--save-model: the folder 'data.csv/model' cannot be",
         ),
+        ((COUNTS, "--train", data, "--save-model", "models:/counts/1"), "is in the tracking store"),
         ((COUNTS, "--bad"), "No such option"),
     ):
         code, _, err = run("job", *options, "--no-tracking", cwd=tmp_path)

@@ -235,12 +235,18 @@ async def test_a_process_that_a_model_forks_garbles_nothing_and_ends_nothing(
     assert (await worker.until(m.Done)).id == 2
     worker.send(m.Exit("do_terminate"))
     await worker.listener.until_exit()
+    printed = await printed_with(capfd, "cannot report anything", 2)
+    assert printed.count("cannot report anything") == 2
+
+
+async def printed_with(capfd: pytest.CaptureFixture[str], text: str, times: int = 1) -> str:
+    """Return the error output once it has a text so many times; Ray prints later than a worker ends."""
     printed = ""
     async with asyncio.timeout(TIMEOUT):
-        while (count := printed.count("cannot report anything")) < 2:  # Ray prints later
+        while printed.count(text) < times:
             await asyncio.sleep(0)
             printed += capfd.readouterr().err
-    assert count == 2
+    return printed
 
 
 RETURNS = """
@@ -267,8 +273,4 @@ async def test_a_process_that_a_model_forks_does_not_answer_for_the_worker(
     assert (await worker.until(m.Done)).id == 1
     worker.send(m.Exit("do_terminate"))
     await worker.listener.until_exit()
-    printed = ""
-    async with asyncio.timeout(TIMEOUT):
-        while "ValueError: in the child" not in printed:  # Ray prints later
-            await asyncio.sleep(0)
-            printed += capfd.readouterr().err
+    await printed_with(capfd, "ValueError: in the child")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.call import STORE_URIS
 from mistk_service.logs import encodable
 from mistk_service.workers.protocol import FileStamp
 
@@ -108,6 +109,12 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
     Raises:
         InvalidRequest: the folder cannot be used; the message says why.
     """
+    if text.startswith(STORE_URIS):
+        raise InvalidRequest(
+            f"{field}: {text[:200]!r} is in the tracking store, where nothing can be saved by its name; expected the path of "
+            "a folder.",
+            field=field,
+        )
     if "://" in text:
         return []
     path = _path(text, field)

@@ -82,6 +82,12 @@ def test_what_one_may_not_write_or_read_is_refused(tmp_path: Path):
             check(str(tmp_path / "locked"), "modelPath")
 
 
+@pytest.mark.parametrize("uri", ["models:/digits/1", "runs:/0123/model"])
+def test_the_tracking_store_is_no_folder_to_write_to(uri: str):
+    with pytest.raises(InvalidRequest, match="in the tracking store"):
+        require_writable_folder(uri, "modelPath")
+
+
 def test_a_place_where_nobody_may_write_is_refused():
     with pytest.raises(InvalidRequest, match="cannot be written"):
         require_writable_folder("/proc/nothing/here", "modelPath")
