@@ -47,9 +47,9 @@ def encode(result: Any, declared: Sequence[TensorSpec]) -> Any:
     Raises:
         TypeError: a record cannot be encoded.
     """
-    if not isinstance(result, Mapping):
-        return result
     specs = {spec.name: spec for spec in declared if spec.codec is not None}
+    if not specs or not isinstance(result, Mapping):
+        return result
     return {name: _encoded(specs[name], values) if name in specs else values for name, values in result.items()}
 
 
