@@ -55,11 +55,11 @@ class SavedModel:
         """
         if MODEL.overrides(type(self._model), "do_infer"):
             from mistk_service.workers.child.codecs import decode
-            from mistk_service.workers.child.tensors import with_declared_types
+            from mistk_service.workers.child.tensors import as_declared
 
             signature = signature_of(self._model)
             inputs = decode(_arrays(data, signature.inputs), signature.inputs)
-            outputs = with_declared_types(self._model.do_infer(inputs), signature.outputs)
+            outputs = as_declared(self._model.do_infer(inputs), signature.outputs)
             flat = all(getattr(each, "ndim", 0) == 1 for each in outputs.values())
             return type(data)(outputs, index=data.index) if _is_table(data) and flat else outputs
         records = (data.iloc[:, 0] if _is_table(data) else data).tolist()

@@ -50,6 +50,12 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
         """The dimensions of the array that the hook gets or returns."""
         return self.decoded or self.shape
 
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Return whether a tensor may have this shape."""
+        return len(shape) == len(self.shape) and all(
+            want in (-1, have) for want, have in zip(self.shape, shape, strict=True)
+        )
+
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES or not all(-1 <= dimension < 2**63 for dimension in self.shape):
             raise ValueError(

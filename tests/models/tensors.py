@@ -1,4 +1,4 @@
-"""Returns the tensors that it gets, or does what the tensor ``then`` says."""
+"""Return the tensors that they get, or do what the tensor ``then`` says."""
 
 from __future__ import annotations
 
@@ -21,3 +21,7 @@ class Echo(AbstractModel):
         if then == "odd":
             return {"a": np.zeros(1, np.complex64)}
         return [1] if then == "list" else inputs
+
+
+class Declaring(Echo):
+    outputs = (("a", "float32", (-1, 2)),)

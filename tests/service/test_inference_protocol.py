@@ -199,6 +199,27 @@ def test_an_error_of_the_model_fails_its_request_alone(echo: Service) -> None:
     assert echo.status()["state"] == "ready"
 
 
+def test_outputs_that_are_not_as_declared_fail_at_every_api(start: Start) -> None:
+    service = start(model=reference("tensors:Declaring"))
+    service.make_ready()
+    (output,) = service.api.get(f"{service.url}/v2/models/declaring").json()["outputs"]
+    right = tensor("a", "FP64", [1, 2], data=[1, 2])
+    (returned,) = infer(service, {"inputs": [right]}, "declaring").json()["outputs"]
+    assert returned == tensor("a", output["datatype"], [1, 2], data=[1, 2])
+    for name, shape, message in (
+        ("a", [1, 3], "a: the hook returned the shape [1, 3]; expected float32 [-1, 2]"),
+        ("b", [1, 2], "a: the hook did not return it; expected float32 [-1, 2]"),
+    ):
+        values = [float(number) for number in range(shape[1])]
+        assert message in refused(
+            infer(service, {"inputs": [tensor(name, "FP64", shape, data=values)]}, "declaring"), 500
+        )
+        for path in ("/v1/models/declaring:predict", "/invocations"):
+            response = service.api.post(service.url + path, json={"instances": [{name: values}]})
+            assert (response.status_code, message in response.text) == (500, True), response.text
+    assert service.status()["state"] == "ready"
+
+
 def test_the_model_has_the_name_and_the_version_that_the_operator_gives_it(start: Start) -> None:
     service = start("--model-name", "greyhound", "--model-version", "7", model=reference("tensors:Echo"))
     service.make_ready()

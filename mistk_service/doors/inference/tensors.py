@@ -207,12 +207,7 @@ def require_declared(tensors: Sequence[Tensor], declared: Sequence[TensorSpec]) 
 
 def _fits(tensor: Tensor, spec: TensorSpec) -> bool:
     """Return whether a tensor is as it is declared."""
-    return (
-        tensor.name == spec.name
-        and tensor.dtype == spec.dtype
-        and len(tensor.shape) == len(spec.shape)
-        and all(want in (-1, have) for have, want in zip(tensor.shape, spec.shape, strict=True))
-    )
+    return tensor.name == spec.name and tensor.dtype == spec.dtype and spec.fits(tensor.shape)
 
 
 def _flattened(name: str, data: msgspec.Raw) -> list[Any]:

@@ -57,7 +57,8 @@ class AbstractModel(Component):
     #: data type: ``text``, ``json``, ``csv``, or ``image``, whose shape is [-1, height, width, channels] if it is given.
     inputs: ClassVar[Sequence[tuple[Any, ...]] | type[Any]] = ()
 
-    #: The tensors that ``do_infer`` returns, in the same form. Numbers are converted to the declared data types.
+    #: The tensors that ``do_infer`` returns, in the same form. Numbers are converted to the declared data types. A prediction
+    #: fails if one is missing or has another shape.
     outputs: ClassVar[Sequence[tuple[Any, ...]] | type[Any]] = ()
 
     #: Whether a prediction may be made twice. If it is True and the container has ``--replicas``, a prediction whose process

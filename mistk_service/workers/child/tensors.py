@@ -10,6 +10,9 @@ import numpy as np
 
 from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
 
+#: The data types of arrays by the names of :data:`DTYPES`; an array of byte strings may also have one of numpy's own.
+_TYPES = {name: np.dtype(object if name == "bytes" else name) for name in DTYPES}
+
 
 def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
     """Return tensors as arrays, by name. They are read-only and share the memory of the request."""
@@ -22,16 +25,16 @@ def tensors_of(result: Any, counts: Sequence[int] | None = None, declared: Seque
     Args:
         result: what the hook returned.
         counts: the number of records of each request; None for one request with any number.
-        declared: the outputs of the class. Their numbers are converted to the declared data types.
+        declared: the outputs of the class; see :func:`as_declared`.
 
     Raises:
         TypeError: it is something else, or an array has a data type that no tensor can have, or that cannot become the
             declared one.
-        ValueError: an array does not have a value for each record of several requests, or a number does not fit its type.
+        ValueError: an array does not have a value for each record of several requests, or is not as declared.
     """
     if not isinstance(result, Mapping):
         raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
-    arrays = {str(name): np.asarray(value) for name, value in with_declared_types(result, declared).items()}
+    arrays = {name: np.asarray(value) for name, value in as_declared(result, declared).items()}
     if counts is None:
         return [_tensors(arrays)]
     ends = list(itertools.accumulate(counts))
@@ -43,33 +46,61 @@ def tensors_of(result: Any, counts: Sequence[int] | None = None, declared: Seque
     ]
 
 
-def with_declared_types(outputs: Mapping[str, Any], declared: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Return outputs of a hook; those that are declared with a numeric type are arrays of it.
+def as_declared(outputs: Mapping[Any, Any], declared: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return outputs of a hook by name; those that are declared without a codec are arrays of the declared data type.
 
     Raises:
         TypeError: one cannot be converted, such as fractions to whole numbers.
-        ValueError: a number is too large or too small for its type.
+        ValueError: a declared output is missing or has another shape, or a number is too large or too small for its type.
     """
-    types = {spec.name: spec.dtype for spec in declared if spec.dtype != "bytes"}
-    return {name: _converted(name, value, types[name]) if name in types else value for name, value in outputs.items()}
+    found = {str(name): value for name, value in outputs.items()}
+    for spec in declared:
+        if spec.name not in found:
+            raise ValueError(
+                f"{spec.name}: the hook did not return it; expected {_described(spec)}, as the class declares. "
+                f"It returned: {', '.join(found) or 'nothing'}"
+            )
+        if spec.codec is None:
+            found[spec.name] = _as_declared(spec, found[spec.name])
+    return found
 
 
-def _converted(name: str, value: Any, dtype: str) -> np.ndarray[Any, Any]:
+def _as_declared(spec: TensorSpec, value: Any) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
-    if array.dtype == dtype:
+    if not array.size and array.ndim == 1 and not isinstance(value, np.ndarray):
+        # An empty list does not show how many dimensions its records would have.
+        array = array.reshape(0, *(max(0, size) for size in spec.shape[1:]))
+    if not spec.fits(array.shape):
+        raise ValueError(
+            f"{spec.name}: the hook returned the shape {list(array.shape)}; expected {_described(spec)}, as the class "
+            "declares"
+        )
+    return _converted(spec, array)
+
+
+def _described(spec: TensorSpec) -> str:
+    return f"{spec.type_name} {list(spec.shape)}"
+
+
+def _converted(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    wanted = _TYPES[spec.dtype]
+    if array.dtype == wanted or (wanted.kind == "O" and array.dtype.kind in "SU"):
         return array
-    both_whole = array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu"
+    both_whole = array.dtype.kind in "iu" and wanted.kind in "iu"
+    possible = both_whole or (wanted.kind != "O" and np.can_cast(array.dtype, wanted, "same_kind"))
     # An empty list has no data type of its own, and numpy gives it one.
-    if array.size and not both_whole and not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise TypeError(f"{name}: the hook returned {array.dtype}; expected {dtype}, as the class declares")
+    if array.size and not possible:
+        raise TypeError(f"{spec.name}: the hook returned {array.dtype}; expected {spec.dtype}, as the class declares")
     try:
         with np.errstate(over="raise"):
-            converted = array.astype(dtype)
+            converted = array.astype(wanted)
         fits = not both_whole or bool((converted == array).all())
     except FloatingPointError:
         fits = False
     if not fits:
-        raise ValueError(f"{name}: the hook returned a number that {dtype}, which the class declares, cannot hold")
+        raise ValueError(
+            f"{spec.name}: the hook returned a number that {spec.dtype}, which the class declares, cannot hold"
+        )
     return converted
 
 

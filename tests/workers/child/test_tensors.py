@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,33 @@ def test_a_number_that_the_declared_data_type_cannot_hold_is_an_error(value: Any
 def test_numbers_that_the_declared_data_type_can_hold_are_converted(value: Any, dtype: str):
     (tensors,) = tensors_of({"a": value}, declared=[TensorSpec("a", dtype, (-1,))])
     assert np.array_equal(arrays_of(tensors)["a"], np.array(value, dtype), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({}, "a: the hook did not return it; expected float32 [-1, 2], as the class declares. It returned: nothing"),
+        ({"b": [1]}, "It returned: b"),
+        ({"a": [[1.0, 2.0, 3.0]]}, "a: the hook returned the shape [1, 3]; expected float32 [-1, 2]"),
+        ({"a": [1.0, 2.0]}, "the shape [2];"),
+        ({"a": 1.0}, "the shape [];"),
+        ({"a": np.empty(0)}, "the shape [0];"),
+    ],
+)
+def test_an_output_that_is_missing_or_has_another_shape_than_declared_is_named(result: Any, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tensors_of(result, declared=[TensorSpec("a", "float32", (-1, 2))])
+
+
+def test_numbers_in_place_of_declared_byte_strings_are_an_error():
+    with pytest.raises(TypeError, match="a: the hook returned int64; expected bytes, as the class declares"):
+        tensors_of({"a": [1]}, declared=[TensorSpec("a", "bytes", (-1,))])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bytes"])
+def test_an_empty_list_has_the_declared_type_and_no_records(dtype: str):
+    (tensors,) = tensors_of({"a": []}, declared=[TensorSpec("a", dtype, (-1, 2))])
+    assert [(each.dtype, each.shape) for each in tensors.tensors] == [(dtype, (0, 2))]
 
 
 def test_an_output_that_its_codec_cannot_encode_is_named():
