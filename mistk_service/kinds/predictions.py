@@ -89,6 +89,11 @@ class Signature(msgspec.Struct, frozen=True, array_like=True):
     serve_while_training: bool = False
     copied_after_training: bool = False
 
+    @property
+    def has_records(self) -> bool:
+        """Whether the first dimension of all declared tensors counts records."""
+        return all(spec.shape[:1] == (-1,) for spec in (*self.inputs, *self.outputs))
+
 
 class Records(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Records with their identifiers, in order.

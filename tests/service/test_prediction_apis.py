@@ -21,8 +21,10 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from mistk_service.client import ModelClient
+from tests.service.conftest import Start
 from tests.service.harness import Service
 from tests.service.test_grpc import grpc_address
+from tests.support.harness import reference
 from tests.support.preloaded import run_python
 
 DIGITS = str(Path(__file__).parents[2] / "plugins" / "digits" / "model.py") + ":Digits"
@@ -267,3 +269,21 @@ def test_a_wrong_request_is_refused_in_kserves_form(digits: Service) -> None:
         response = post(digits, path, body)
         assert response.status_code == status, response.text
         assert message in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "message"),
+    [
+        ("tensors:Echo", [{"then": "shorten"}, {"then": ""}], "do_infer returned 1 values of a; expected 2"),
+        ("batching:OneAtATime", ["forgotten", "b", "c"], "do_stream_predict returned 2 predictions; expected 3"),
+    ],
+)
+def test_a_model_that_does_not_predict_for_each_row_fails(
+    start: Start, model: str, rows: list[Any], message: str
+) -> None:
+    service = start("--model-name", "m", model=reference(model), env=ROUTES)
+    service.make_ready()
+    for path in ("/v1/models/m:predict", "/invocations", ROUTES["AIP_PREDICT_ROUTE"]):
+        response = post(service, path, {"instances": rows})
+        assert (response.status_code, message in response.text) == (500, True), response.text
+        assert len(answered(post(service, path, {"instances": rows[1:]}))["predictions"]) == len(rows) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from typing import Any
 
 import msgspec
@@ -13,9 +14,11 @@ from mistk_service.doors.instances.rows import Columns, Rows, predictions_of, ro
 from mistk_service.doors.mistk.record_codec import records_of
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.doors.served_model import ServedModel
-from mistk_service.errors import InvalidRequest
-from mistk_service.kinds.predictions import Answer, Inputs, Tensors
+from mistk_service.errors import Failure, HookFailed, InvalidRequest
+from mistk_service.kinds.predictions import Answer, Inputs, Signature, Tensors
 from mistk_service.web.disconnect import unless_disconnected
+
+logger = logging.getLogger(__name__)
 
 #: The maximum number of rows or columns to convert on the event loop.
 _MANY = 100
@@ -33,7 +36,8 @@ async def predict(model: ServedModel, request: Request, data: Rows | Columns, *,
         text: whether numbers are given as text.
 
     Raises:
-        MistkError: see :meth:`Controller.predict`; InvalidRequest if the data does not fit the model.
+        MistkError: see :meth:`Controller.predict`; InvalidRequest if the data does not fit the model, and HookFailed if the
+            model returned another number of predictions.
     """
     if not model.takes_tensors:
         return await _predict_records(model, request, data)
@@ -46,11 +50,21 @@ async def predict_tensors(model: ServedModel, request: Request, tensors: Tensors
     """Return the predictions for tensors, one for each record.
 
     Raises:
-        MistkError: see :meth:`Controller.predict`.
+        MistkError: see :meth:`Controller.predict`; HookFailed if the model returned another number of predictions.
     """
     answer = await _answer_to(model, request, tensors)
-    declared = model.controller.signature.outputs
-    return await on_thread_if(answer.size > INLINE_LIMIT)(lambda: predictions_of(answer.tensors(), declared))
+    return await on_thread_if(answer.size > INLINE_LIMIT)(_rows_of, answer, tensors, model.controller.signature)
+
+
+def _rows_of(answer: Answer, inputs: Tensors, signature: Signature) -> Any:
+    outputs = answer.tensors()
+    rows = {tensor.shape[:1] for tensor in inputs.tensors} if signature.has_records else set()
+    if len(rows) == 1 and rows != {()}:  # otherwise, the inputs have no rows
+        for each in outputs:
+            if each.shape[:1] not in rows:
+                problem = f"do_infer returned {(each.shape or (1,))[0]} values of {each.name}"
+                raise _wrong_number("infer", problem, *rows.pop())
+    return predictions_of(outputs, signature.outputs)
 
 
 async def _answer_to(model: ServedModel, request: Request, inputs: Inputs) -> Answer:
@@ -76,9 +90,18 @@ async def _predict_records(model: ServedModel, request: Request, data: Rows | Co
         raise InvalidRequest(str(error).removeprefix("dataMap: ")) from error
     answer = await _answer_to(model, request, records)
     value = await on_thread_if(answer.size > INLINE_LIMIT)(answer.value)
-    if isinstance(value, dict) and value.keys() >= texts.keys():
-        return [value[name] for name in texts]
-    return value
+    found = [value[name] for name in texts if name in value] if isinstance(value, dict) else value
+    count = len(found) if isinstance(found, list) else 0
+    if count != len(texts):
+        raise _wrong_number("streamPredict", f"do_stream_predict returned {count} predictions", len(texts))
+    return found
+
+
+def _wrong_number(operation: str, problem: str, rows: int) -> HookFailed:
+    """Return the error for an answer that does not have a prediction for each row, and log it."""
+    failure = Failure("ModelFailure", f"{problem}; expected {rows}, one for each record")
+    logger.error("%s", failure.log_text(operation))
+    return HookFailed(operation, failure)
 
 
 def _text(row: Any, encoding: str | None) -> str:

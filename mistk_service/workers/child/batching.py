@@ -71,8 +71,8 @@ class Predictor:
         self._hook = _with_details(function)
         merged = 1 if inspect.isgeneratorfunction(function) else int(getattr(model, "max_batch_size", 1))
         self.max_batch_size = min(max(1, merged), sys.maxsize)
-        #: Whether the first dimension of all tensors counts records, so that requests may be joined along it.
-        self.joins_tensors = all(spec.shape[:1] == (-1,) for spec in (*signature.inputs, *signature.outputs))
+        #: Whether requests with tensors may be joined along the first dimension.
+        self.joins_tensors = signature.has_records
         self._signature = signature
         self._tensor_hook = getattr(model, tensor_hook) if tensor_hook else None
         self._prompt_hook = getattr(model, prompt_hook) if prompt_hook else None
