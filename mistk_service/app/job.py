@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 
 from mistk_service.app.autostart import Autostart
-from mistk_service.app.checkpoints import archive_at, complete, next_checkpoint, recover
+from mistk_service.app.checkpoints import archive_at, complete, last_checkpoint, next_checkpoint, recover
 from mistk_service.app.exit_codes import ExitCode
 from mistk_service.app.job_progress import JobProgress
 from mistk_service.app.job_settings import JobSettings
-from mistk_service.app.platforms import has_files
 from mistk_service.app.steps import Interrupted
 from mistk_service.app.storage import store, store_archive
 from mistk_service.core.controller import Controller
@@ -126,12 +125,11 @@ class Job:
                 await on_thread(recover, Path(place))
             except OSError as error:
                 raise InvalidRequest(
-                    f"--checkpoint: {error}; expected files that can be replaced.", field="--checkpoint"
+                    f"--checkpoint: {error}; expected a folder whose checkpoint can be replaced.", field="--checkpoint"
                 ) from error
-            if not has_files(Path(place)):
-                return None
         try:
-            return await self._start.fetch(archive_at(place) if "://" in place else place, "--checkpoint")
+            last = archive_at(place) if "://" in place else str(last_checkpoint(Path(place)))
+            return await self._start.fetch(last, "--checkpoint")
         except InvalidRequest as error:
             logger.info("The training starts from the beginning: %s", error)
             return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.app.checkpoints import complete, next_checkpoint, recover
+from mistk_service.app.checkpoints import complete, last_checkpoint, next_checkpoint, recover
 
 
 def write(folder: Path, **texts: str) -> None:
@@ -21,22 +21,29 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_what_is_complete_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
-    write(tmp_path, weights="old", other="mine")
+    write(tmp_path, other="mine")
+    write(next_checkpoint(tmp_path), weights="old", stale="old")
+    complete(tmp_path)
+    recover(tmp_path)
     write(next_checkpoint(tmp_path), weights="new")
     write(next_checkpoint(tmp_path) / "deep", optimizer="new")
     (next_checkpoint(tmp_path) / "latest").symlink_to("weights")
     complete(tmp_path)
     assert contents(next_checkpoint(tmp_path)) == {"weights": "new", "latest": "new", "deep/optimizer": "new"}
     recover(tmp_path)
-    assert contents(tmp_path) == {"weights": "new", "latest": "new", "deep/optimizer": "new", "other": "mine"}
-    assert (tmp_path / "latest").is_symlink()
+    assert contents(last_checkpoint(tmp_path)) == {"weights": "new", "latest": "new", "deep/optimizer": "new"}
+    assert (last_checkpoint(tmp_path) / "latest").is_symlink()
+    last_checkpoint(tmp_path).rename(tmp_path / "moved")
+    assert {each.name for each in tmp_path.iterdir()} == {"moved", "other"}
 
 
 def test_what_is_not_complete_is_discarded(tmp_path: Path) -> None:
-    write(tmp_path, weights="old")
+    write(next_checkpoint(tmp_path), weights="old")
+    complete(tmp_path)
+    recover(tmp_path)
     write(next_checkpoint(tmp_path), weights="ne")
     recover(tmp_path)
-    assert contents(tmp_path) == {"weights": "old"}
+    assert contents(tmp_path) == {f"{last_checkpoint(tmp_path).name}/weights": "old"}
 
 
 def test_a_folder_that_does_not_exist_has_nothing_to_recover(tmp_path: Path) -> None:
@@ -45,11 +52,10 @@ def test_a_folder_that_does_not_exist_has_nothing_to_recover(tmp_path: Path) -> 
 
 
 def test_what_was_complete_and_not_in_place_is_put_there_by_the_next_job(tmp_path: Path) -> None:
-    write(tmp_path / "weights", obstacle="")
+    last_checkpoint(tmp_path).touch()
     write(next_checkpoint(tmp_path), weights="new")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(NotADirectoryError):
         complete(tmp_path)
-    (tmp_path / "weights" / "obstacle").unlink()
-    (tmp_path / "weights").rmdir()
+    last_checkpoint(tmp_path).unlink()
     recover(tmp_path)
-    assert contents(tmp_path) == {"weights": "new"}
+    assert contents(tmp_path) == {f"{last_checkpoint(tmp_path).name}/weights": "new"}

@@ -51,7 +51,7 @@ def test_a_training_on_a_machine_that_goes_away_is_saved_and_resumed_on_another_
         drain(cluster, leaving)
         assert job.wait_exit() == 75, job.output()
         assert "The machine of the worker is about to leave the cluster." in job.output()
-    reached = int((tmp_path / "checkpoint" / "number.txt").read_text())
+    reached = int((tmp_path / "checkpoint" / "mistk-checkpoint" / "number.txt").read_text())
     cluster.add_node(num_cpus=1)
     (tmp_path / "hyperparameters.json").write_text(json.dumps({"steps": 2}))
     code, _, err = run("job", COUNTS, *options, *on_ray, "--hyperparameters", "hyperparameters.json", cwd=tmp_path)

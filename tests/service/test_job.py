@@ -99,7 +99,7 @@ def test_an_interrupted_training_is_saved_and_the_next_job_resumes_it(tmp_path: 
         job.wait_for_line("number=")
         job.signal(signal.SIGTERM)
         assert job.wait_exit() == 75, job.output()
-    reached = int((tmp_path / "checkpoint" / "number.txt").read_text())
+    reached = int((tmp_path / "checkpoint" / "mistk-checkpoint" / "number.txt").read_text())
     assert reached > 0
     assert not (tmp_path / "model").exists()
     code, _, err = run("job", COUNTS, *options, *hyperparameters(tmp_path, steps=2), cwd=tmp_path)
@@ -144,11 +144,12 @@ def test_the_last_checkpoint_stays_until_the_next_one_is_complete(tmp_path: Path
             job.signal(signal.SIGTERM)
             assert job.wait_exit() == code, job.output()
     assert "The interrupted training is not saved: it was not paused and saved within 1 s" in job.output()
-    reached = (tmp_path / "checkpoint" / "number.txt").read_text()
+    reached = (tmp_path / "checkpoint" / "mistk-checkpoint" / "number.txt").read_text()
     code, _, err = run("job", COUNTS, *options, *hyperparameters(tmp_path, steps=2), cwd=tmp_path)
     assert code == 0, err
     assert (tmp_path / "model" / "begun_at.txt").read_text() == reached
-    assert {each.name for each in (tmp_path / "checkpoint").iterdir()} == {"number.txt", "begun_at.txt", "data.txt"}
+    (last,) = (tmp_path / "checkpoint").iterdir()
+    assert {each.name for each in last.iterdir()} == {"number.txt", "begun_at.txt", "data.txt"}
 
 
 def test_an_interrupted_training_that_cannot_be_saved_has_a_code_of_its_own(tmp_path: Path, data: str) -> None:
