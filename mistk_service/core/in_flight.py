@@ -13,7 +13,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import Event, PredictionAnswered, PredictionBegan, PredictionWithdrawn
@@ -48,8 +49,7 @@ logger = logging.getLogger(__name__)
 _RETRY_AFTER = 1.0
 
 
-@dataclass(eq=False, slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, eq=False):
     worker: Worker
     operation: str
     records: int
@@ -58,7 +58,7 @@ class _Waiting:
     #: The request, if it may be sent to another worker.
     request: Predict | None = None
     parts: AnswerParts | None = None
-    began: float = field(default_factory=time.perf_counter)
+    began: float = msgspec.field(default_factory=time.perf_counter)
 
 
 class Predictions:

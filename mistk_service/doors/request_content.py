@@ -11,9 +11,9 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from mistk_service.doors.inference.tensors import MOST_VALUES
+from mistk_service.doors.inference.tensors import JSON_LIMITS
 from mistk_service.errors import InvalidRequest
-from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
+from mistk_service.web.json_limits import JsonTooLarge, check_json
 from mistk_service.web.request_body import BodyTooLarge, read_body
 
 #: The maximum size of content that is decoded or encoded on the event loop, in bytes.
@@ -49,7 +49,7 @@ def decode_json(body: bytes | bytearray, kind: type[_Value]) -> _Value:
     """
     text = bytes(body)
     try:
-        check_json(text, JsonLimits(size=len(text), values=MOST_VALUES, containers=MOST_VALUES))
+        check_json(text, JSON_LIMITS)
         return msgspec.json.decode(text, type=kind)
     except JsonTooLarge as error:
         raise InvalidRequest(f"The body: {error}.") from error

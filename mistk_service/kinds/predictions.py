@@ -137,7 +137,7 @@ class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
     tensors: tuple[Tensor, ...]
 
     def __len__(self) -> int:
-        return max((_records(tensor.shape) for tensor in self.tensors), default=0)
+        return max([_records(tensor.shape) for tensor in self.tensors], default=0)
 
     @property
     def layout(self) -> tuple[Any, ...] | None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
@@ -57,8 +59,7 @@ _EARLY = 10_000
 _FAILURE_SIZE, _FAILURE_LINES = 4000, 10
 
 
-@dataclass(frozen=True)
-class StreamTotals:
+class StreamTotals(msgspec.Struct, frozen=True):
     """Totals of the stream predictions of an instance.
 
     Attributes:

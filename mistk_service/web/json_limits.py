@@ -45,7 +45,11 @@ def check_json(body: bytes | bytearray, limits: JsonLimits) -> None:
     """
     # Most documents are within the limits even if all characters of their strings are counted too.
     containers = body.count(b"[") + body.count(b"{")
-    if containers <= min(limits.depth, limits.containers) and containers + body.count(b",") <= limits.values:
+    if (
+        containers <= limits.depth
+        and containers <= limits.containers
+        and (len(body) <= limits.values or containers + body.count(b",") <= limits.values)
+    ):
         return
     structure = _without_strings(body, limits)
     _check_containers(structure, limits)

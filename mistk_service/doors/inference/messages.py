@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from mistk_service.doors.inference.tensors import (
-    MOST_VALUES,
+    JSON_LIMITS,
     datatype_of,
     dtype_of,
     from_bytes,
@@ -18,7 +18,7 @@ from mistk_service.doors.inference.tensors import (
 )
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
-from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
+from mistk_service.web.json_limits import JsonTooLarge, check_json
 
 #: The header with the length of the JSON that raw tensors follow.
 HEADER_LENGTH = "inference-header-content-length"
@@ -50,6 +50,21 @@ class InferRequest(msgspec.Struct):
     outputs: list[_Output] = []
 
 
+class _OutputTensor(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Response(msgspec.Struct):
+    model_name: str
+    model_version: str
+    id: str
+    outputs: list[_OutputTensor]
+
+
 _request = msgspec.json.Decoder(InferRequest)
 
 
@@ -72,7 +87,7 @@ def read_request(
     length = len(whole) if header is None else _length(header, len(whole))
     text = bytes(body if length == len(whole) else whole[:length])
     try:
-        check_json(text, JsonLimits(size=len(text), values=MOST_VALUES, containers=MOST_VALUES))
+        check_json(text, JSON_LIMITS)
         request = _request.decode(text)
     except JsonTooLarge as error:
         raise InvalidRequest(f"The request's JSON: {error}; send the tensors as binary data.") from error
@@ -112,25 +127,20 @@ def encode_response(
     """
     chosen = select_outputs([each.name for each in request.outputs], tensors)
     all_binary = request.parameters.get("binary_data_output") is True
-    binary = {
-        each.name: each.parameters["binary_data"] is True
-        for each in request.outputs
-        if "binary_data" in each.parameters
-    }
-    outputs: list[Mapping[str, Any]] = []
-    raw: list[memoryview] = []
+    binary = {each.name: each.parameters.get("binary_data", all_binary) is True for each in request.outputs}
     require_few([tensor for tensor in chosen if not binary.get(tensor.name, all_binary)])
+    outputs: list[_OutputTensor] = []
+    raw: list[memoryview] = []
     for tensor in chosen:
-        output = {"name": tensor.name, "datatype": datatype_of(tensor.dtype), "shape": tensor.shape}
+        output = _OutputTensor(tensor.name, datatype_of(tensor.dtype), tensor.shape)
         if binary.get(tensor.name, all_binary):
             raw.append(tensor.data)
-            outputs.append({**output, "parameters": {"binary_data_size": tensor.data.nbytes}})
+            output.parameters = {"binary_data_size": tensor.data.nbytes}
         else:
-            outputs.append({**output, "data": to_json(tensor)})
-    text = msgspec.json.encode(
-        {"model_name": model, "model_version": version, "id": request.id or default_id, "outputs": outputs}
-    )
-    return b"".join([text, *raw]), (len(text) if raw else None)
+            output.data = to_json(tensor)
+        outputs.append(output)
+    text = msgspec.json.encode(_Response(model, version, request.id or default_id, outputs))
+    return (b"".join([text, *raw]), len(text)) if raw else (text, None)
 
 
 def select_outputs(names: Sequence[str], tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -155,7 +165,7 @@ def require_unique(field: str, named: Sequence[Any]) -> None:
     Raises:
         InvalidRequest: two have the same name.
     """
-    if len({each.name for each in named}) < len(named):
+    if len(named) > 1 and len({each.name for each in named}) < len(named):
         raise InvalidRequest(f"{field}: two tensors have the same name.", field=field)
 
 

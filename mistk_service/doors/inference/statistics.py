@@ -6,35 +6,36 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import time
-from collections import Counter
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 #: The timings of every request. ``compute_infer`` includes the wait in the queue, which is not measured separately.
 Stage = Literal["compute_input", "compute_infer", "compute_output"]
-
-_STATISTICS = ("success", "fail", "queue", *get_args(Stage), "cache_hit", "cache_miss")
 
 
 class Statistics:
     """Counts the requests for inference and adds up how long they took."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._nanoseconds: Counter[str] = Counter()
-        self._inferences = 0
-        self._last = 0
+        self._successes = self._failures = self._inferences = self._last = 0
+        self._nanoseconds = {"success": 0, "fail": 0, "compute_input": 0, "compute_infer": 0, "compute_output": 0}
 
     def measure(self) -> Measurement:
         """Return a context that measures one request."""
         return Measurement(self)
 
     def add(self, durations: dict[str, int], records: int) -> None:
-        """Add a request: nanoseconds by statistic, and the number of records answered."""
+        """Add a request that succeeded: nanoseconds by statistic, and the number of records answered."""
         for statistic, nanoseconds in durations.items():
-            self._counts[statistic] += 1
             self._nanoseconds[statistic] += nanoseconds
+        self._successes += 1
         self._inferences += records
+        self._last = time.time_ns() // 1_000_000
+
+    def add_failure(self, nanoseconds: int) -> None:
+        """Add a request that failed."""
+        self._nanoseconds["fail"] += nanoseconds
+        self._failures += 1
         self._last = time.time_ns() // 1_000_000
 
     def to_wire(self, name: str, version: str) -> dict[str, Any]:
@@ -45,9 +46,13 @@ class Statistics:
             "last_inference": self._last,
             "inference_count": self._inferences,
             # Requests with tensors are not merged.
-            "execution_count": self._counts["success"],
+            "execution_count": self._successes,
             "inference_stats": {
-                each: {"count": self._counts[each], "ns": self._nanoseconds[each]} for each in _STATISTICS
+                **{
+                    each: {"count": self._failures if each == "fail" else self._successes, "ns": nanoseconds}
+                    for each, nanoseconds in self._nanoseconds.items()
+                },
+                **{each: {"count": 0, "ns": 0} for each in ("queue", "cache_hit", "cache_miss")},
             },
             "batch_stats": [],
         }
@@ -78,6 +83,7 @@ class Measurement:
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         whole = time.perf_counter_ns() - self._begin
         if kind is None:
-            self._statistics.add({**self._durations, "success": whole}, self.records)
+            self._durations["success"] = whole
+            self._statistics.add(self._durations, self.records)
         else:
-            self._statistics.add({"fail": whole}, 0)
+            self._statistics.add_failure(whole)

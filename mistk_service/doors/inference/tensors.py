@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import DTYPES, Tensor, TensorSpec
+from mistk_service.web.json_limits import JsonLimits
 
 #: The data types of the protocol, by their names, as data types of tensors.
 DATATYPES = {name.replace("float", "fp").upper() if name != "bool" else "BOOL": name for name in DTYPES}
@@ -28,6 +30,9 @@ _FORMATS |= {"float16": "e", "float32": "f", "float64": "d"}
 
 #: The maximum number of elements in JSON, and of byte strings in any form. Raw numbers are limited by ``--max-body`` alone.
 MOST_VALUES = 1_000_000
+
+#: The limits on the JSON of a request, whose size is limited when it is read.
+JSON_LIMITS = JsonLimits(size=sys.maxsize, values=MOST_VALUES, containers=MOST_VALUES)
 
 #: The maximum size of a tensor in bytes that a shape may announce, even if a dimension is 0.
 _LARGEST = 2**40
@@ -134,7 +139,9 @@ def require_few(tensors: Sequence[Tensor]) -> None:
     Raises:
         InvalidRequest: they are not, so that the client has to ask for binary data.
     """
-    if sum(math.prod(tensor.shape) for tensor in tensors) > MOST_VALUES:
+    # An element has at least one byte.
+    few = sum([tensor.data.nbytes for tensor in tensors]) <= MOST_VALUES
+    if not few and sum(math.prod(tensor.shape) for tensor in tensors) > MOST_VALUES:
         raise InvalidRequest(f"The answer has more than {MOST_VALUES} elements; expected a request for binary data.")
 
 
@@ -226,7 +233,8 @@ def _flattened(name: str, data: msgspec.Raw) -> list[Any]:
 
 
 def _require_shape(name: str, dtype: str, shape: tuple[int, ...]) -> None:
-    if math.prod(dimension or 1 for dimension in shape) * max(1, DTYPES[dtype]) > _LARGEST:
+    elements = math.prod(shape) or math.prod(dimension or 1 for dimension in shape)
+    if elements * max(1, DTYPES[dtype]) > _LARGEST:
         raise _invalid(name, f"the shape {list(shape)} is too large")
 
 

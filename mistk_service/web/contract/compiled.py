@@ -11,6 +11,7 @@ that Connexion accepts whatever is accepted here, with the same arguments.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -35,6 +36,9 @@ from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
 #: The longest body that is decoded on the event loop, in bytes; decoding takes about a millisecond.
 INLINE_LIMIT = 64 * 1024
+
+#: The maximum number of paths whose operations are cached.
+_PATHS = 128
 
 #: Returns the arguments of a handler, from a request's scope and body. It raises :class:`NotRecognised` for a request that
 #: Connexion has to validate, or any other error, which is answered.
@@ -71,6 +75,8 @@ class CompiledOperations:
         self.answer = answer
         self.executor = executor
         self.fallback = fallback
+        # Clients repeat the same few paths.
+        self._match = functools.lru_cache(_PATHS)(self._operations_of)
         #: The operations of paths without parameters; they are found without matching.
         self._plain: dict[str, dict[str, _Operation]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Convertor[Any]], dict[str, _Operation]]] = []
@@ -118,7 +124,7 @@ class CompiledOperations:
             return RedirectResponse(f"../{name}" + (f"?{query}" if query else ""))
         return self.answer(HTTPException(404), scope)
 
-    def _match(self, path: str) -> tuple[Mapping[str, _Operation], Mapping[str, Any]]:
+    def _operations_of(self, path: str) -> tuple[Mapping[str, _Operation], Mapping[str, Any]]:
         """Return the operations of a path, by method, and the parameters in it."""
         plain = self._plain.get(path)
         if plain is not None:
