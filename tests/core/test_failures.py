@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import pytest
 
 from mistk_service.core.events import ActivityEnded
-from mistk_service.errors import InvalidRequest
-from tests.support.harness import MODELS, TIMEOUT, Instance, arguments, of_type, refusal
+from mistk_service.errors import HookFailed, InvalidRequest
+from tests.support.harness import MODELS, Instance, arguments, of_type, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -131,6 +130,10 @@ async def test_a_saving_that_is_not_implemented_leads_back_to_where_it_was(
         ("Unprintable", "Unprintable", ""),
         ("surrogate", "ValueError", "a lone surrogate"),
         ("chained", "ValueError", "the effect"),
+        ("SystemExit", "SystemExit", "3"),
+        ("exit 0", "SystemExit", ""),
+        ("KeyboardInterrupt", "KeyboardInterrupt", ""),
+        ("Base", "Base", "not an Exception"),
     ],
 )
 async def test_whatever_a_hook_raises_is_reported(
@@ -147,23 +150,22 @@ async def test_whatever_a_hook_raises_is_reported(
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "reason"),
     [
-        ("SystemExit", "exit code 3"),
-        ("exit 0", "exit code 0"),
-        ("KeyboardInterrupt", "exit code|SIGINT"),
-        ("Base", "exit code 1"),
+        ("SystemExit", "SystemExit: 3"),
+        ("exit 0", "SystemExit"),
+        ("KeyboardInterrupt", "KeyboardInterrupt"),
+        ("Base", "Base: not an Exception"),
     ],
 )
-async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(launch: Launch, error: str, words: str):
-    instance = await (await launch("raises:Raises", "process", linger=TIMEOUT)).ready(
-        {"hook": "do_train", "error": error}
-    )
-    failed = await instance.run("train")
-    assert failed["state"] == "failed"
-    assert failed["payload"]["operation"] == "train"
-    assert failed["payload"]["error"]["type"] == "WorkerDied"
-    assert re.search(words, failed["payload"]["error"]["message"])
+async def test_what_would_end_an_interpreter_fails_a_prediction_alone(
+    launch: Launch, kind: str, error: str, reason: str
+):
+    instance = await (await launch("raises:Raises", kind)).ready({"hook": "do_stream_predict", "error": error})
+    with pytest.raises(HookFailed, match=f"streamPredict: {reason}$"):
+        await instance.stream({"a": ""})
+    assert instance.state == "ready"
+    assert not instance.workers[-1].exited
 
 
 #: Reports that cannot be sent, one for each way that a report can go wrong.

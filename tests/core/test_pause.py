@@ -286,41 +286,24 @@ async def test_a_model_that_does_not_resume_stays_paused(launch: Launch, gate: G
 
 @pytest.mark.parametrize("kind", ["process"])
 @pytest.mark.parametrize(("hook", "operation"), [("pause", "pause"), ("resume", "resumeTraining")])
+@pytest.mark.parametrize(("error", "reason"), [("ValueError", " went wrong"), ("SystemExit", " exits")])
 async def test_a_pause_or_resume_that_raises_fails_the_instance(
-    launch: Launch, gate: Gate, kind: str, hook: str, operation: str
+    launch: Launch, gate: Gate, kind: str, hook: str, operation: str, error: str, reason: str
 ):
-    instance = await own_way(launch, gate, **{hook: "ValueError"})
+    instance = await own_way(launch, gate, **{hook: error})
     await instance.call("pause")
     if hook == "resume":
         await instance.until("paused")
         await instance.call("resumeTraining")
     failed = await instance.until("failed")
     assert failed["payload"]["operation"] == operation
-    assert failed["payload"]["error"]["message"] == f"{hook} went wrong"
+    assert failed["payload"]["error"]["type"] == error
+    assert failed["payload"]["error"]["message"] == f"{hook}{reason}"
     # What the training says from now on concerns nobody.
     version = version_of(failed)
     gate.tell("d")
     reset = await instance.call("reset")
     assert version_of(reset) == version + 1
-    await instance.until("started")
-
-
-@pytest.mark.parametrize("hook", ["pause", "resume", "save"])
-async def test_a_model_that_exits_on_the_control_thread_is_a_worker_that_died(
-    launch: Launch, gate: Gate, tmp_path: Path, hook: str
-):
-    """Else nobody would be listening to the service any more, and the instance would hang for ever."""
-    instance: Instance = await launch("own_pause:OwnPause", "process")
-    await instance.ready({"gate": str(gate.path), hook: "SystemExit"})
-    await instance.call("train")
-    await instance.call("pause")
-    if hook != "pause":
-        await instance.until("paused")
-        await (instance.call("resumeTraining") if hook == "resume" else instance.call("saveModel", str(tmp_path)))
-    failed = await instance.until("failed")
-    assert failed["payload"]["error"]["type"] == "WorkerDied"
-    assert any("SystemExit" in line for line in failed["payload"]["error"]["output"])
-    await instance.call("reset")
     await instance.until("started")
 
 

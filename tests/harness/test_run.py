@@ -164,7 +164,7 @@ def test_wrong_predictions_are_the_failure_of_the_model(url: str, tmp_path: Path
     [
         ({"hook": "do_build_model", "error": "ValueError"}, 4, "build_model failed: ValueError: that went wrong"),
         ({"hook": "do_build_model", "error": "RequestError"}, 3, "epochs must be at least 1"),
-        ({"hook": "do_build_model", "error": "SystemExit"}, 4, "build_model failed: WorkerDied"),
+        ({"hook": "do_build_model", "error": "SystemExit"}, 4, "build_model failed: SystemExit: 3"),
     ],
 )
 def test_what_a_model_raises_decides_the_code(

@@ -11,20 +11,12 @@ from typing import Any
 
 from mistk_service import AbstractModel
 
-
-def _exit_with_a_thread() -> None:
-    threading.Thread(target=threading.Event().wait, name="stays").start()
-    sys.exit(4)
-
-
 WAYS = {
     "os._exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
     "abort": os.abort,
     "sigkill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "signal 63": lambda: os.kill(os.getpid(), 63),
-    "sys.exit": lambda: sys.exit(5),
-    "sys.exit with a thread": _exit_with_a_thread,
     "closes its files": lambda: (os.closerange(3, 256), threading.Event().wait()),
 }
 

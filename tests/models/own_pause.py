@@ -56,4 +56,4 @@ class OwnPause(AbstractModel):
         if error == "ValueError":
             raise ValueError(f"{where} went wrong")
         if error == "SystemExit":
-            raise SystemExit(7)
+            raise SystemExit(f"{where} exits")

@@ -13,7 +13,7 @@ from tests.service.harness import Service, refused, run
 
 MODEL = """
 import logging
-import sys
+import os
 
 from mistk_service import AbstractModel
 
@@ -27,7 +27,7 @@ class Model(AbstractModel):
         logging.getLogger("a_library").debug("a detail of a library")
 
     def do_train(self):
-        sys.exit(3)
+        os._exit(3)
 
     def do_predict(self):
         raise ValueError("a bad weight")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mistk_service.errors import RequestError
-from mistk_service.kinds.component import Component, StopActivity
+from mistk_service.kinds.component import Component
 from mistk_service.kinds.predictions import Prompt, Records, Signature, Tensors, pack
 from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.plain_values import json_ready
@@ -82,7 +82,7 @@ class Predictor:
         if len(batch) > 1:
             try:
                 return self._predict_merged(batch)
-            except (Exception, StopActivity) as error:  # noqa: BLE001 - any exception; the requests are retried alone
+            except BaseException as error:  # noqa: BLE001 - any exception; the requests are retried alone
                 logger.info(
                     "A merged stream prediction failed (%r); retrying its %d requests one by one.", error, len(batch)
                 )
@@ -118,7 +118,7 @@ class Predictor:
                 assert self._prompt_hook is not None, "the controller has checked that the class has it"
                 return self._answer(request, self._prompt_hook(request.inputs.text, request.inputs.parameters))
             return self._answer(request, self._call(request.inputs, request.details))
-        except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure
+        except BaseException as error:  # noqa: BLE001 - the caller receives the failure
             return unanswered(request.id, error)
 
     def _call(self, records: Records, details: bool) -> Any:

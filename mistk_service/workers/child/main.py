@@ -156,7 +156,7 @@ def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) 
     """Run the control thread: pass on the service's messages, and send the model's reports."""
     try:
         _listen_until_end(channel, runner, on_orphaned)
-    except BaseException as error:  # also SystemExit from a hook that runs on this thread
+    except Exception as error:
         logger.critical("The control thread ended with %r.", error, exc_info=True)
     finally:
         # The service sees the end of the channel and ends the worker, which cannot work without its control thread.

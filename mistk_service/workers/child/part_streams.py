@@ -93,7 +93,7 @@ class PartStreams:
             return PartPredicted(number, part_of(next(stream.parts)))
         except StopIteration:
             message: FromWorker = PredictionEnded(number)
-        except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure
+        except BaseException as error:  # noqa: BLE001 - the caller receives the failure
             message = unanswered(number, error)
         self._end(number)
         return message

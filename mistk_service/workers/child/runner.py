@@ -12,6 +12,7 @@ steps of the activity.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
@@ -77,6 +78,7 @@ class Runner:
         spool: str | None = None,
     ) -> None:
         self._send = send
+        self._process = os.getpid()
         self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
         self._publisher = self.context.publisher
         self._model: Component | None = None
@@ -120,11 +122,8 @@ class Runner:
             self._tasks.joins_tensors = predictor.joins_tensors
         self._model = model
         self._send(Loaded(type(model).__name__, hooks, signature, kind.documents_of(type(model))))
-        try:
-            self._work(predictor)
-        finally:
-            # In any case: a model may exit in a hook, after it has reported something.
-            self.context.flush()
+        self._work(predictor)
+        self.context.flush()
 
     def _work(self, predictor: Predictor | None) -> None:
         while True:
@@ -206,7 +205,9 @@ class Runner:
             return Done(task.id) if task.id == self._cancelled else Stopped(task.id)
         except RequestError as error:
             return Refused(task.id, message_of(error), error.field)
-        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+        except BaseException as error:  # SystemExit too: what the hook raises is the answer
+            if os.getpid() != self._process and not isinstance(error, Exception):
+                raise  # a process that the hook has forked exits
             if isinstance(error, NotImplementedError) and row.may_decline:
                 return Unsupported(task.id, message_of(error))
             return Failed(task.id, failure_from(error))
@@ -361,7 +362,7 @@ class Runner:
             self._hook(message.hook)()
         except (NotImplementedError, RequestError) as error:
             self._send(PauseUnsupported(message.id, message_of(error)))
-        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+        except BaseException as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(PauseFailed(message.id, failure_from(error)))
         else:
             self._acknowledge_pause(message.id)
@@ -386,7 +387,7 @@ class Runner:
                 # The activity may have ended in the meantime. Then further tasks must not run on this thread.
                 self._paused_in_own_way = was_own and self._is_under_way(message.id)
             self._send(ResumeUnsupported(message.id, message_of(error)))
-        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+        except BaseException as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(ResumeFailed(message.id, failure_from(error)))
 
     def _end(self, message: Exit) -> None:

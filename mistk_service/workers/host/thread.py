@@ -38,7 +38,7 @@ class ThreadWorker(LocalWorker):
         failure = Failure("WorkerDied", "The worker thread ended.")
         try:
             serve_model(sock, self._reference, lambda: None, self._spool, mistk_names=self._mistk_names)
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too, which a class may raise on import
             raised = failure_from(error)
             failure = Failure(
                 "WorkerDied", f"The worker thread ended with {raised.type}: {raised.message}", raised.traceback

@@ -324,11 +324,13 @@ def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: 
     assert len(model.threads) == 1
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_a_model_reported_before_it_exits_in_a_hook_is_sent(model: Model, bench: RunnerBench):
+def test_a_hook_that_exits_fails_after_what_it_reported_and_the_next_one_runs(model: Model, bench: RunnerBench):
     model.script["do_train"] = lambda: (model.report_metrics({"last": 1.0}, 1, 0), sys.exit(3))
-    bench.tell(m.Run(1, "do_train"))
-    assert bench.rest() == [m.Reported((("last", 1.0, 1, 0),))]
+    bench.tell(m.Run(1, "do_train"), m.Run(2, "do_build_model"), m.Exit("do_terminate"))
+    reported, failed, done = bench.rest()
+    assert (reported, done) == (m.Reported((("last", 1.0, 1, 0),)), m.Done(2))
+    assert isinstance(failed, m.Failed)
+    assert (failed.failure.type, failed.failure.message) == ("SystemExit", "3")
 
 
 def test_a_resume_that_is_refused_after_its_activity_has_ended_leaves_the_control_thread_free(hold: threading.Event):
