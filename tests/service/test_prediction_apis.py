@@ -287,3 +287,11 @@ def test_a_model_that_does_not_predict_for_each_row_fails(
         response = post(service, path, {"instances": rows})
         assert (response.status_code, message in response.text) == (500, True), response.text
         assert len(answered(post(service, path, {"instances": rows[1:]}))["predictions"]) == len(rows) - 1
+
+
+def test_a_model_of_arrays_need_not_predict_for_each_row(start: Start) -> None:
+    service = start(model=reference("tensors:Echo"))
+    service.make_ready()
+    buffer = io.BytesIO()
+    np.savez(buffer, then=np.array([b"shorten", b"", b""]), other=np.zeros(3))
+    assert answered(post(service, "/invocations", buffer.getvalue(), "application/x-npz")) == ["", ""]

@@ -41,19 +41,21 @@ async def predict(model: ServedModel, request: Request, data: Rows | Columns, *,
     """
     if not model.takes_tensors:
         return await _predict_records(model, request, data)
-    declared = model.controller.signature.inputs
-    read = on_thread_if(len(data) > _MANY)
-    return await predict_tensors(model, request, await read(lambda: tensors_of(data, declared, text=text)))
+    signature = model.controller.signature
+    tensors = await on_thread_if(len(data) > _MANY)(lambda: tensors_of(data, signature.inputs, text=text))
+    answer = await _answer_to(model, request, tensors)
+    return await on_thread_if(answer.size > INLINE_LIMIT)(_rows_of, answer, tensors, signature)
 
 
 async def predict_tensors(model: ServedModel, request: Request, tensors: Tensors) -> Any:
-    """Return the predictions for tensors, one for each record.
+    """Return the predictions for whole tensors, whose first dimension may be anything.
 
     Raises:
-        MistkError: see :meth:`Controller.predict`; HookFailed if the model returned another number of predictions.
+        MistkError: see :meth:`Controller.predict`.
     """
     answer = await _answer_to(model, request, tensors)
-    return await on_thread_if(answer.size > INLINE_LIMIT)(_rows_of, answer, tensors, model.controller.signature)
+    declared = model.controller.signature.outputs
+    return await on_thread_if(answer.size > INLINE_LIMIT)(lambda: predictions_of(answer.tensors(), declared))
 
 
 def _rows_of(answer: Answer, inputs: Tensors, signature: Signature) -> Any:
