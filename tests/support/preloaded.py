@@ -183,12 +183,19 @@ class Starter:
         self._process.wait()
 
 
-@functools.cache
 def starter(loaded: str = "service", *, measured: bool = True) -> Starter:
-    """Return the starter that the tests of this process share; see :class:`Starter` and :func:`clean_environment`."""
-    shared = Starter(clean_environment(measured=measured) | (CALM if loaded == "mlflow" else {}), loaded)
-    atexit.register(shared.close)
-    return shared
+    """Return the starter that the tests of this process share; see :class:`Starter` and :func:`clean_environment`.
+
+    Where nothing is measured, what is not to be measured is started by the same one.
+    """
+    return _shared(loaded, measured or clean_environment() == clean_environment(measured=False))
+
+
+@functools.cache
+def _shared(loaded: str, measured: bool) -> Starter:
+    started = Starter(clean_environment(measured=measured) | (CALM if loaded == "mlflow" else {}), loaded)
+    atexit.register(started.close)
+    return started
 
 
 def python(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, loaded: str = "service") -> Piped:
