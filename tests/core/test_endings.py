@@ -253,7 +253,7 @@ async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
 async def test_a_reset_whose_fresh_worker_cannot_be_started_has_failed_and_can_be_tried_again(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ):
-    instance = await launch("nothing:Nothing")
+    instance = await launch("nothing:Nothing", "new interpreter")
 
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

@@ -15,7 +15,8 @@ with socket.socket(fileno=int(os.environ["MISTK_TEST_STARTER"])) as requests:
     with theirs:
         socket.send_fds(requests, [b"\n"], [0, 1, 2, theirs.fileno()])
 environment = {name: value for name, value in os.environ.items() if name != "MISTK_TEST_STARTER"}
-connection.sendall(json.dumps([["-m", "mistk_service", *sys.argv[1:]], os.getcwd(), environment]).encode() + b"\n")
+request = [["-m", "mistk_service", *sys.argv[1:]], os.getcwd(), environment, False, []]
+connection.sendall(json.dumps(request).encode() + b"\n")
 lines = connection.makefile("rb")
 pid = int(lines.readline())
 for number in (signal.SIGINT, signal.SIGTERM):

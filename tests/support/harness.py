@@ -31,6 +31,7 @@ from mistk_service.workers.host.socket_worker import LINGER
 from mistk_service.workers.host.thread import ThreadWorker
 from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, Predicted, ToWorker
 from mistk_service.workers.protocol import Worker, WorkerListener
+from tests.support.forked_worker import ForkedWorker
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -49,13 +50,18 @@ def reference(model: str) -> str:
 def make_worker(
     kind: str, model: str, listener: WorkerListener, spool: str | None = None, linger: float = LINGER
 ) -> Worker:
-    """Return a worker of the kind ``thread``, ``process`` or ``ray``."""
+    """Return a worker of the kind ``thread``, ``process``, ``new interpreter`` or ``ray``.
+
+    A process is forked by one that has loaded what a worker loads, which takes a tenth of the processor time of a new
+    interpreter.
+    """
     if kind == "ray":
         from mistk_service.workers.host.ray_worker import RayWorker, connect
 
         connect(None)
         return RayWorker(model, listener, cpus=0, spool=spool, linger=linger)
-    return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener, spool=spool, linger=linger)
+    kinds = {"thread": ThreadWorker, "process": ForkedWorker, "new interpreter": ProcessWorker}
+    return kinds[kind](model, listener, spool=spool, linger=linger)
 
 
 #: The id of no activity.

@@ -1,16 +1,18 @@
 """Starts Python programs for a third of the processor time or less: a process that has loaded what they import forks for each.
 
 What is forked is the program from its first line to the end of the interpreter; only the imports are done. One process has
-loaded all of ``mistk-service``, another one MLflow with its server.
+loaded all of ``mistk-service``, another one what a worker loads, and a third one MLflow with its server.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -23,7 +25,7 @@ import tempfile
 import threading
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self, TextIO
 
@@ -42,10 +44,16 @@ CALM = {
 
 
 class Forked:
-    """A process with those attributes and methods of :class:`subprocess.Popen` that tests use."""
+    """A process with those attributes and methods of :class:`subprocess.Popen` that tests use.
+
+    Attributes:
+        returncode: its exit code, or None while it runs.
+        stdout: its output, where a caller who has given it a pipe puts that.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.returncode: int | None = None
+        self.stdout: IO[bytes] | None = None
         self._lines = connection.makefile("rb")
         connection.close()
         self.pid = int(self._lines.readline())
@@ -158,7 +166,15 @@ class Starter:
             )
 
     def start(
-        self, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int, stdin: int | None = None
+        self,
+        *arguments: str,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdout: int,
+        stderr: int,
+        stdin: int | None = None,
+        pass_fds: Sequence[int] = (),
+        start_new_session: bool = False,
     ) -> Forked:
         """Start a program.
 
@@ -169,12 +185,15 @@ class Starter:
             stdout: the file descriptor of the standard output.
             stderr: the same of the error output.
             stdin: the same of the input, which is empty unless given.
+            pass_fds: further file descriptors, which keep their numbers.
+            start_new_session: whether the program leads a session of its own.
         """
         connection, theirs = socket.socketpair()
         with theirs, open(os.devnull) as nothing:
             descriptors = [nothing.fileno() if stdin is None else stdin, stdout, stderr, theirs.fileno()]
-            socket.send_fds(self.requests, [b"\n"], descriptors)
-        connection.sendall(json.dumps([arguments, str(cwd), dict(env)]).encode() + b"\n")
+            socket.send_fds(self.requests, [b"\n"], [*descriptors, *pass_fds])
+        request = [arguments, str(cwd), dict(env), start_new_session, pass_fds]
+        connection.sendall(json.dumps(request).encode() + b"\n")
         return Forked(connection)
 
     def close(self) -> None:
@@ -263,15 +282,21 @@ def _load_mlflow() -> None:
     del sys.modules["polars"]
 
 
+def _load_worker() -> None:
+    """Load what every worker loads, and nothing else."""
+    import mistk_service.workers.child.main  # noqa: F401
+
+
 #: What a starter can load.
-LOADED = {"service": _load_service, "mlflow": _load_mlflow}
+LOADED = {"service": _load_service, "worker": _load_worker, "mlflow": _load_mlflow}
 
 
-def _follow() -> socket.socket | None:
-    """Fork for each request. Returns the connection of the request in each child, and None where there are no more.
+def _follow() -> tuple[socket.socket, list[int]] | None:
+    """Fork for each request. Returns the connection of the request and what it passes in each child, and None at the end.
 
-    A request is a message with four file descriptors: those of the input and the outputs, which become the child's, and a
-    connection. It brings a line of JSON with what to start, and takes the child's process id and its exit code, a line each.
+    A request is a message with file descriptors: those of the input and the outputs, which become the child's, a connection,
+    and those that are passed. The connection brings a line of JSON with what to start, and takes the child's process id and
+    its exit code, a line each.
     """
     children: dict[int, socket.socket] = {}
     woken, wake = os.pipe()
@@ -286,10 +311,10 @@ def _follow() -> socket.socket | None:
                 _reap(children)
             if requests.fileno() not in ready:
                 continue
-            _, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
+            _, descriptors, _, _ = socket.recv_fds(requests, 1, 6)
             if not descriptors:
                 return None
-            *streams, number = descriptors
+            streams, number, passed = descriptors[:3], descriptors[3], descriptors[4:]
             connection = socket.socket(fileno=number)
             pid = os.fork()
             if not pid:
@@ -302,10 +327,9 @@ def _follow() -> socket.socket | None:
                     os.close(each)
                 for other in children.values():
                     other.close()
-                return connection
+                return connection, passed
             children[pid] = connection
-            connection.sendall(b"%d\n" % pid)
-            for each in streams:
+            for each in (*streams, *passed):
                 os.close(each)
 
 
@@ -318,10 +342,14 @@ def _reap(children: dict[int, socket.socket]) -> None:
                 connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
-def _become(connection: socket.socket) -> None:
+def _become(connection: socket.socket, passed: list[int]) -> None:
     """Be ``python`` with the arguments that the connection brings."""
     with connection, connection.makefile() as lines:
-        (how, *arguments), folder, env = json.loads(lines.readline())
+        (how, *arguments), folder, env, new_session, numbers = json.loads(lines.readline())
+        if new_session:
+            os.setsid()
+        connection.sendall(b"%d\n" % os.getpid())
+    _renumber(passed, numbers)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
@@ -331,6 +359,13 @@ def _become(connection: socket.socket) -> None:
 
         sys.argv = [str(ROOT / "mistk_service" / "__main__.py"), *arguments[1:]]
         run_as_module()
+    elif [how, *arguments[:2]] == ["-u", "-m", "mistk_service.workers.child.main"]:
+        from mistk_service.workers.child import main
+
+        sys.modules["__main__"] = main
+        sys.argv = [main.__file__, *arguments[2:]]
+        sys.stdout = io.TextIOWrapper(open(1, "wb", 0, closefd=False), write_through=True)  # noqa: SIM115
+        main.main()
     elif how == "-m":
         sys.argv = arguments
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
@@ -343,10 +378,21 @@ def _become(connection: socket.socket) -> None:
         runpy.run_path(how, run_name="__main__")
 
 
+def _renumber(passed: list[int], numbers: list[int]) -> None:
+    """Give file descriptors the numbers that they had where they come from."""
+    beyond = max(numbers, default=0) + 1  # so that none takes a number which another one is to get
+    moved = [fcntl.fcntl(each, fcntl.F_DUPFD, beyond) for each in passed]
+    for each in passed:
+        os.close(each)
+    for each, number in zip(moved, numbers, strict=True):
+        os.dup2(each, number)
+        os.close(each)
+
+
 if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as the service does
         LOADED[sys.argv[1]]()
     gc.freeze()  # what is loaded is not touched by collections, so that the children share its memory
     if (mine := _follow()) is not None:
-        _become(mine)
+        _become(*mine)

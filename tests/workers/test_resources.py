@@ -73,16 +73,19 @@ def no_thread(number: int) -> Callable[..., None]:
     return start_or_refuse
 
 
+#: By name, the kinds of worker that need it, and what is replaced to have it run out.
 SHORTAGES: dict[str, tuple[str, Any, str, Any]] = {
-    "no sockets": ("thread process", socket, "socketpair", refuse),
-    "no pipe": ("process", os, "pipe", refuse),
-    "no process": ("process", subprocess, "Popen", refuse),
-    "no thread": ("thread process", threading.Thread, "start", no_thread(1)),
-    "no second thread": ("process", threading.Thread, "start", no_thread(2)),
-    "no channel": ("thread process", asyncio.SelectorEventLoop, "create_connection", refuse),
+    "no sockets": ("thread, new interpreter", socket, "socketpair", refuse),
+    "no pipe": ("new interpreter", os, "pipe", refuse),
+    "no process": ("new interpreter", subprocess, "Popen", refuse),
+    "no thread": ("thread, new interpreter", threading.Thread, "start", no_thread(1)),
+    "no second thread": ("new interpreter", threading.Thread, "start", no_thread(2)),
+    "no channel": ("thread, new interpreter", asyncio.SelectorEventLoop, "create_connection", refuse),
 }
 
 
+@pytest.mark.local
+@pytest.mark.parametrize("kind", ["thread", "new interpreter"])
 @pytest.mark.parametrize("shortage", SHORTAGES)
 async def test_a_worker_that_cannot_be_started_has_ended_and_leaves_nothing_behind(
     kind: str, shortage: str, monkeypatch: pytest.MonkeyPatch

@@ -107,14 +107,7 @@ class ProcessWorker(LocalWorker):
 
     def _spawn(self, theirs: socket.socket, lifeline: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [
-                *(sys.executable, "-u", "-m", "mistk_service.workers.child.main"),
-                *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline)),
-                *self._log_options,
-                *(() if self._spool is None else ("--spool", self._spool)),
-                *(() if self._mistk_names else ("--no-mistk-names",)),
-                *("--", self._reference),
-            ],
+            [sys.executable, *self._arguments(theirs.fileno(), lifeline)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -123,6 +116,16 @@ class ProcessWorker(LocalWorker):
             env=self._environment,
             umask=self._umask,
         )
+
+    def _arguments(self, channel: int, lifeline: int) -> list[str]:
+        return [
+            *("-u", "-m", "mistk_service.workers.child.main"),
+            *("--socket", str(channel), "--lifeline", str(lifeline)),
+            *self._log_options,
+            *(() if self._spool is None else ("--spool", self._spool)),
+            *(() if self._mistk_names else ("--no-mistk-names",)),
+            *("--", self._reference),
+        ]
 
     def _copy_output(self, output: Output, loop: asyncio.AbstractEventLoop) -> None:
         """Copy the worker's output. Runs on a thread."""
