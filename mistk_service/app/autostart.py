@@ -17,6 +17,7 @@ from mistk_service.core.hyperparameters import from_texts
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.values import MistkDataset, ObjectInfo
+from mistk_service.workers.host.files import on_thread
 
 
 def is_wanted(settings: Settings) -> bool:
@@ -62,11 +63,12 @@ class Autostart:
             HookFailed: the model failed.
             Interrupted: the service is shutting down.
         """
-        await self.prepare(controller, self.datasets(), self._settings.build_from)
+        await self.prepare(controller, await self.datasets(), self._settings.build_from)
 
-    def datasets(self) -> dict[str, tuple[str, Any]]:
+    async def datasets(self) -> dict[str, tuple[str, Any]]:
         """Return the datasets of ``--data``, by name, each with this option; see :meth:`prepare`."""
-        return {name: ("--data", value) for name, value in read_values(self._settings.data, "--data").items()}
+        values = await on_thread(read_values, self._settings.data, "--data")
+        return {name: ("--data", value) for name, value in values.items()}
 
     async def prepare(self, controller: Controller, datasets: Mapping[str, tuple[str, Any]], model: str | None) -> None:
         """Initialize the model, load datasets, and build it from a path or URI, if any.
@@ -77,12 +79,13 @@ class Autostart:
             model: the path or URI.
         """
         bodies = controller.kind.bodies
-        hyperparameters = read_values(self._settings.hyperparameters, "--hyperparameters")
+        # On a thread, since a file may be a pipe that nobody has written to yet, or on a file system that is slow.
+        hyperparameters = await on_thread(read_values, self._settings.hyperparameters, "--hyperparameters")
         if self._as_texts:
             hyperparameters = from_texts(controller.signature.hyperparameters, hyperparameters)
         body = {
             "objectives": self._objectives,
-            "modelProperties": read_values(self._settings.properties, "--properties"),
+            "modelProperties": await on_thread(read_values, self._settings.properties, "--properties"),
             "hyperparameters": hyperparameters,
         }
         # Everything is fetched before anything is done.

@@ -89,7 +89,7 @@ class Job:
         settings = self._settings
         given = {"train": ("--train", settings.train), "test": ("--predict", settings.predict)}
         await self._require_writable()
-        datasets = self._start.datasets() | {name: each for name, each in given.items() if each[1] is not None}
+        datasets = await self._start.datasets() | {name: each for name, each in given.items() if each[1] is not None}
         await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from)
         if settings.train is not None:
             await self._steps.do(controller, "train")

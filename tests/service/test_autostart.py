@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,15 @@ def test_a_service_gets_ready_with_what_it_is_given(start: Start, tmp_path: Path
     service = start("--no-tracking", "--data", str(tmp_path / "d.yaml"))
     assert service.status()["state"] == "ready"
     assert service.status()["payload"]["loaded"] == {"train": str(tmp_path / "train.csv")}
+
+
+def test_a_service_that_waits_for_the_content_of_a_file_answers_and_can_be_ended(start: Start, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    service = start("--no-tracking", "--hyperparameters", str(tmp_path / "pipe"), begun="Listening at ")
+    with (tmp_path / "pipe").open("w"):  # opens when the service reads
+        assert service.api.get(f"{service.url}/livez").status_code == 200
+        service.signal(signal.SIGTERM)
+        assert service.wait_exit() == 0
 
 
 def test_a_model_is_built_from_a_folder(start: Start, saved: Path) -> None:
