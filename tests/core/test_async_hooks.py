@@ -72,6 +72,13 @@ async def test_tensors_and_refusals_pass_through(launch: Launch, kind: str):
     assert bytes(answer.tensors()[0].data) == numbers.tobytes()
 
 
+async def test_a_hook_that_awaits_a_cancelled_task_has_failed_and_its_worker_lives(launch: Launch, kind: str):
+    instance: Instance = await launch("asynchronous:Asynchronous", kind)
+    await instance.call("initialize", {}, {"cancelled": True})
+    failed = await instance.until("failed")
+    assert failed["payload"]["error"]["message"] == "the hook awaited a task that was cancelled"
+
+
 async def test_a_coroutine_without_details_answers_merged_requests(launch: Launch, kind: str):
     instance: Instance = await launch("asynchronous:Whole", kind)
     await instance.ready()

@@ -14,6 +14,10 @@ class Asynchronous(AbstractModel):
     async def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:  # type: ignore[override]
         if "wrong" in hparams:
             raise RequestError("told to refuse")
+        if "cancelled" in hparams:
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            task.cancel()
+            await task
 
     async def do_build_model(self, path: str | None = None) -> None:  # type: ignore[override]
         self._loop = asyncio.get_running_loop()

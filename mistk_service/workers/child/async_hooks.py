@@ -71,7 +71,11 @@ def _result(coroutine: Coroutine[Any, Any, Any]) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         runner = getattr(_local, "runner", None)
-        return asyncio.run(coroutine) if runner is None else runner.run(coroutine)
+        try:
+            return asyncio.run(coroutine) if runner is None else runner.run(coroutine)
+        except asyncio.CancelledError as error:
+            # The service cancels no hook. As it is, the error would end the worker, as SystemExit does.
+            raise RuntimeError("the hook awaited a task that was cancelled") from error
     # A hook that runs while another one is paused. A thread runs one event loop at a time.
     from concurrent.futures import ThreadPoolExecutor
 
