@@ -13,8 +13,8 @@ from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.mistk.watch import ClosingStream
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
-from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError
-from mistk_service.kinds.predictions import Answer, Prompt
+from mistk_service.errors import InvalidRequest, MistkError
+from mistk_service.kinds.predictions import Prompt
 from mistk_service.web.disconnect import unless_disconnected
 from mistk_service.web.error_responses import ErrorBody
 
@@ -45,20 +45,21 @@ async def generate(
         MistkError: see :meth:`Controller.predict`.
     """
     answer = await unless_disconnected(request.receive, model.controller.predict(Prompt(prompt, dict(parameters))))
+    assert isinstance(answer, AnswerParts), "the worker sends a text in pieces"
     return Generation(answer, limit, [each for each in stop if each])
 
 
 class Generation:
     """The pieces of a text, for one reader.
 
-    Iteration raises HookFailed if the model yields something else than text, and the errors of :class:`AnswerParts`.
+    Iteration raises the errors of :class:`AnswerParts`.
 
     Attributes:
         tokens: the number of pieces that the model has yielded.
         finish_reason: why the text ended: at the limit, or because the model stopped.
     """
 
-    def __init__(self, answer: Answer | AnswerParts, limit: int | None, stop: Sequence[str]) -> None:
+    def __init__(self, answer: AnswerParts, limit: int | None, stop: Sequence[str]) -> None:
         self._answer = answer
         self._limit = limit
         self._stop = stop
@@ -68,7 +69,8 @@ class Generation:
     async def __aiter__(self) -> AsyncIterator[str]:
         """Yield the pieces. Text that may begin a stop sequence is held back."""
         held = ""
-        async for piece in self._pieces():
+        async for part in self._answer:
+            piece: str = part.value()
             self.tokens += 1
             held += piece
             if (end := min((at for stop in self._stop if (at := held.find(stop)) >= 0), default=-1)) >= 0:
@@ -104,15 +106,7 @@ class Generation:
 
     def close(self) -> None:
         """Stop the model's work on it, unless it has ended."""
-        if isinstance(self._answer, AnswerParts):
-            self._answer.close()
-
-    async def _pieces(self) -> AsyncIterator[str]:
-        if isinstance(self._answer, Answer):
-            yield _text(self._answer)
-            return
-        async for part in self._answer:
-            yield _text(part)
+        self._answer.close()
 
     def _open(self, text: str) -> int:
         """Return the length of the longest suffix of a text that is a prefix of a stop sequence."""
@@ -138,10 +132,3 @@ async def _events(values: AsyncIterator[Any], error_body: ErrorBody) -> AsyncIte
     except MistkError as error:
         problem = problem_of(error)
         yield b"data: %s\n\n" % error_body(problem.status, problem.message)
-
-
-def _text(part: Answer) -> str:
-    text = part.value()
-    if not isinstance(text, str):
-        raise HookFailed("do_generate_stream", Failure("TypeError", f"expected text, got {type(text).__name__}"))
-    return text

@@ -132,7 +132,12 @@ def test_an_error_before_the_first_piece_is_a_status_and_later_an_event(words: S
             assert message in error["message"]
     assert "told to raise" in events(chat(words, "a raise", stream=True))[-1]["error"]["message"]
     assert "told to raise" in events(generate(words, "a raise", "generate_stream"))[-1]["error"]
-    assert "expected text, got int" in chat(words, "number").json()["error"]["message"]
+    for stream in (False, True):
+        for prompt, kind in (("number", "int"), ("bytes", "bytes")):
+            response = chat(words, prompt, stream=stream)
+            assert (response.status_code, f"expected text, got {kind}" in response.text) == (500, True)
+    assert "expected text, got int" in events(chat(words, "a number", stream=True))[-1]["error"]["message"]
+    assert "expected text, got int" in words.wait_for_line("generate failed: TypeError")
     words.wait_for_metric("mistk_stream_queue", 0)  # the last answer is withdrawn, and the model has yet to notice
     assert words.status()["state"] == "ready"
 

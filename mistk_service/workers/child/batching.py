@@ -12,6 +12,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import msgspec
@@ -116,7 +117,7 @@ class Predictor:
                 return Predicted(request.id, *self._infer(request.inputs))
             if isinstance(request.inputs, Prompt):
                 assert self._prompt_hook is not None, "the controller has checked that the class has it"
-                return self._answer(request, self._prompt_hook(request.inputs.text, request.inputs.parameters))
+                return Parts(request.id, _pieces(self._prompt_hook(request.inputs.text, request.inputs.parameters)))
             return self._answer(request, self._call(request.inputs, request.details))
         except BaseException as error:  # noqa: BLE001 - the caller receives the failure
             return unanswered(request.id, error)
@@ -151,6 +152,19 @@ class Predictor:
         if isinstance(result, Generator):
             return Parts(request.id, result)
         return Predicted(request.id, pack(result, json_ready))
+
+
+def _pieces(result: Any) -> Generator[str, None, None]:
+    """Yield the pieces of a generated text, or the whole text; close the model's generator at the end.
+
+    Raises:
+        TypeError: the result or a piece is no text.
+    """
+    with closing(result if isinstance(result, Generator) else (each for each in [result])) as pieces:
+        for piece in pieces:
+            if not isinstance(piece, str):
+                raise TypeError(f"expected text, got {type(piece).__name__}")
+            yield piece
 
 
 def _unused(key: str, request: int, taken: dict[str, bytes | str]) -> str:
