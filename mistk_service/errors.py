@@ -165,9 +165,9 @@ class Failure:
     output: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", _shortened(self.message, _MESSAGE))
+        object.__setattr__(self, "message", shortened(self.message))
         if self.traceback is not None:
-            object.__setattr__(self, "traceback", _shortened(self.traceback, _TRACEBACK))
+            object.__setattr__(self, "traceback", shortened(self.traceback, _TRACEBACK))
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
@@ -178,7 +178,8 @@ class Failure:
         return f"{over}: {self}" + (f"\n{self.traceback.rstrip()}" if self.traceback else "")
 
 
-def _shortened(text: str, limit: int) -> str:
+def shortened(text: str, limit: int = _MESSAGE) -> str:
+    """Return a text without its middle if it has more characters than the limit."""
     half = limit // 2
     if len(text) <= limit:
         return text

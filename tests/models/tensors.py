@@ -16,6 +16,10 @@ class Echo(AbstractModel):
             raise ValueError("told to raise")
         if then == "refuse":
             raise RequestError("told to refuse")
+        if then == "refuse at length":
+            raise RequestError("told to refuse " * 100_000)
+        if then == "raise in Chinese":
+            raise ValueError("不行" * 4_000)
         if then == "write":
             inputs["then"][0] = b""
         if then == "shorten":

@@ -147,10 +147,30 @@ def test_a_request_that_is_wrong_is_refused_with_the_reason(echo: Service, stub:
         assert details in refused(stub, message, grpc.StatusCode.INVALID_ARGUMENT)
     failing = request(("then", "BYTES", [1], b"\5\0\0\0raise"))
     assert "told to raise" in refused(stub, failing, grpc.StatusCode.INTERNAL)
+    failing = request(("then", "BYTES", [1], b"\20\0\0\0raise in Chinese"))
+    assert "characters are left out" in refused(stub, failing, grpc.StatusCode.INTERNAL)
+    refusing = request(("then", "BYTES", [1], b"\20\0\0\0refuse at length"))
+    assert "characters are left out" in refused(stub, refusing, grpc.StatusCode.INVALID_ARGUMENT)
     too_large = request(("a", "INT8", [200_000], bytes(200_000)))
     refused(stub, too_large, grpc.StatusCode.RESOURCE_EXHAUSTED)
     assert echo.status()["state"] == "ready"
     assert echo.metric("mistk_requests_total", door="grpc", operation="ModelInfer", status="INVALID_ARGUMENT") >= 13
+
+
+def test_a_message_that_cannot_be_read_is_refused_by_every_method(
+    echo: Service, stub: Any, channel: grpc.Channel
+) -> None:
+    infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    check, watch = (
+        channel.unary_unary("/grpc.health.v1.Health/Check"),
+        channel.unary_stream("/grpc.health.v1.Health/Watch"),
+    )
+    for call in (infer, check, lambda *arguments, **options: list(watch(*arguments, **options))):
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"\xff", timeout=REQUEST_TIMEOUT)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "The request is not a " in str(raised.value.details())
+    assert "DecodeError" not in echo.output()
 
 
 def test_a_port_that_is_taken_ends_the_service_with_the_reason(echo: Service, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -21,7 +21,7 @@ from mistk_service.doors.grpc.method_roles import ROLES
 from mistk_service.doors.grpc.servicers import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
-from mistk_service.errors import InvalidRequest, NotAllowed, OperationUnsupported, SettingsError
+from mistk_service.errors import InvalidRequest, NotAllowed, OperationUnsupported, SettingsError, shortened
 from mistk_service.web.access import AccessRole, Authenticator, Principal
 
 #: The codes of errors by their HTTP status.
@@ -35,6 +35,9 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+
+#: The maximum size of the details of a status in bytes, percent-encoded. With more than 8 KB, clients may see another status.
+_DETAILS = 6_000
 
 #: The sender of the current call.
 caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
@@ -88,7 +91,7 @@ async def start_server(
     health = {
         "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, on_call),
         "Watch": grpc.unary_stream_rpc_method_handler(
-            service.Watch, health_pb2.HealthCheckRequest.FromString, _serialized
+            _streaming(service.Watch, health_pb2.HealthCheckRequest), None, _serialized
         ),
     }
     server.add_generic_rpc_handlers(
@@ -177,6 +180,23 @@ def _unary(method: Method, name: str, request: Any, on_call: Note) -> Any:
     return grpc.unary_unary_rpc_method_handler(call, None, _serialized)
 
 
+def _streaming(
+    method: Callable[[Any, Any], AsyncGenerator[Any, None]], request: Any
+) -> Callable[..., AsyncIterator[Any]]:
+    """Return a method with a stream of responses, which refuses an invalid message."""
+
+    async def call(body: bytes, context: Any) -> AsyncIterator[Any]:
+        try:
+            message = _parsed(request, body)
+        except InvalidRequest as error:
+            await context.abort(*_status(error))
+        async with contextlib.aclosing(method(message, context)) as responses:
+            async for response in responses:
+                yield response
+
+    return call
+
+
 def _parsed(request: Any, body: bytes) -> Any:
     try:
         return request.FromString(body)
@@ -186,6 +206,15 @@ def _parsed(request: Any, body: bytes) -> Any:
 
 def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
     problem = problem_of(error)
+    details = _fitting(problem.message)
     if isinstance(error, OperationUnsupported):
-        return grpc.StatusCode.UNIMPLEMENTED, problem.message
-    return _CODES.get(problem.status, grpc.StatusCode.INTERNAL), problem.message
+        return grpc.StatusCode.UNIMPLEMENTED, details
+    return _CODES.get(problem.status, grpc.StatusCode.INTERNAL), details
+
+
+def _fitting(text: str) -> str:
+    """Return a text that fits into the details of a status, without its middle if it is too long."""
+    found = text
+    while len(quote(found)) > _DETAILS:
+        found = shortened(text, len(found) // 2)
+    return found

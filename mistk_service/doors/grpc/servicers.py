@@ -5,7 +5,7 @@ https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -92,7 +92,7 @@ class InferenceService:
 
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, _: Any
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+    ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """Yield whether the model can infer, now and whenever it changes."""
         last = None
         async with aclosing(self._controller.log.watch()) as events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from mistk_service.errors import Failure
+from mistk_service.errors import Failure, shortened
 from mistk_service.logs import encodable
 
 
@@ -15,8 +15,11 @@ def failure_from(error: BaseException) -> Failure:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the text of an exception. Its ``__str__`` may be the author's code and may raise an exception itself."""
+    """Return the text of an exception, without the middle of a very long one.
+
+    Its ``__str__`` may be the author's code and may raise an exception itself.
+    """
     try:
-        return encodable(str(error))
+        return encodable(shortened(str(error)))
     except Exception as another:  # noqa: BLE001 - only the first exception matters
         return f"(no text: __str__ raised {type(another).__name__})"
