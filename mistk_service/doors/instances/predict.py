@@ -15,7 +15,7 @@ from mistk_service.doors.mistk.record_codec import records_of
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import Failure, HookFailed, InvalidRequest
-from mistk_service.kinds.predictions import Answer, Inputs, Signature, Tensors
+from mistk_service.kinds.predictions import Answer, Inputs, Tensors
 from mistk_service.web.disconnect import unless_disconnected
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ async def predict(model: ServedModel, request: Request, data: Rows | Columns, *,
     signature = model.controller.signature
     tensors = await on_thread_if(len(data) > _MANY)(lambda: tensors_of(data, signature.inputs, text=text))
     answer = await _answer_to(model, request, tensors)
-    return await on_thread_if(answer.size > INLINE_LIMIT)(_rows_of, answer, tensors, signature)
+    return await on_thread_if(answer.size > INLINE_LIMIT)(_rows_of, model, answer, tensors)
 
 
 async def predict_tensors(model: ServedModel, request: Request, tensors: Tensors) -> Any:
@@ -58,14 +58,13 @@ async def predict_tensors(model: ServedModel, request: Request, tensors: Tensors
     return await on_thread_if(answer.size > INLINE_LIMIT)(lambda: predictions_of(answer.tensors(), declared))
 
 
-def _rows_of(answer: Answer, inputs: Tensors, signature: Signature) -> Any:
-    outputs = answer.tensors()
+def _rows_of(model: ServedModel, answer: Answer, inputs: Tensors) -> Any:
+    signature, outputs = model.controller.signature, answer.tensors()
     rows = {tensor.shape[:1] for tensor in inputs.tensors} if signature.has_records else set()
     if len(rows) == 1 and rows != {()}:  # otherwise, the inputs have no rows
         for each in outputs:
             if each.shape[:1] not in rows:
-                problem = f"do_infer returned {(each.shape or (1,))[0]} values of {each.name}"
-                raise _wrong_number("infer", problem, *rows.pop())
+                raise _wrong_number(model, inputs, f"{(each.shape or (1,))[0]} values of {each.name}")
     return predictions_of(outputs, signature.outputs)
 
 
@@ -95,15 +94,18 @@ async def _predict_records(model: ServedModel, request: Request, data: Rows | Co
     found = [value[name] for name in texts if name in value] if isinstance(value, dict) else value
     count = len(found) if isinstance(found, list) else 0
     if count != len(texts):
-        raise _wrong_number("streamPredict", f"do_stream_predict returned {count} predictions", len(texts))
+        raise _wrong_number(model, records, f"{count} predictions")
     return found
 
 
-def _wrong_number(operation: str, problem: str, rows: int) -> HookFailed:
+def _wrong_number(model: ServedModel, inputs: Inputs, returned: str) -> HookFailed:
     """Return the error for an answer that does not have a prediction for each row, and log it."""
-    failure = Failure("ModelFailure", f"{problem}; expected {rows}, one for each record")
-    logger.error("%s", failure.log_text(operation))
-    return HookFailed(operation, failure)
+    row = model.controller.kind.prediction
+    assert row is not None
+    row = row.taking(type(inputs))
+    failure = Failure("ModelFailure", f"{row.hook} returned {returned}; expected {len(inputs)}, one for each record")
+    logger.error("%s", failure.log_text(row.name))
+    return HookFailed(row.name, failure)
 
 
 def _text(row: Any, encoding: str | None) -> str:
