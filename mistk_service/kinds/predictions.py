@@ -137,14 +137,23 @@ class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
     tensors: tuple[Tensor, ...]
 
     def __len__(self) -> int:
-        return max([_records(tensor.shape) for tensor in self.tensors], default=0)
+        records = 0
+        for tensor in self.tensors:
+            shape = tensor.shape
+            if 0 not in shape:
+                records = max(records, shape[0] if shape else 1)
+        return records
 
     @property
     def layout(self) -> tuple[Any, ...] | None:
         """The property that tensors must share to be joined record by record; None if they cannot be joined."""
-        if not self.tensors or not all(tensor.shape and tensor.shape[0] == len(self) for tensor in self.tensors):
-            return None
-        return tuple((tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in self.tensors)
+        records = (len(self),)
+        shared = []
+        for tensor in self.tensors:
+            if tensor.shape[:1] != records:
+                return None
+            shared.append((tensor.name, tensor.dtype, tensor.shape[1:]))
+        return tuple(shared) or None
 
     @staticmethod
     def joined(several: Sequence[Tensors]) -> Tensors:
@@ -167,10 +176,6 @@ class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
     def size(self) -> int:
         """The total size of the tensors in bytes."""
         return sum(tensor.data.nbytes for tensor in self.tensors)
-
-
-def _records(shape: tuple[int, ...]) -> int:
-    return 0 if 0 in shape else shape[0] if shape else 1
 
 
 class Prompt(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from mistk_service.kinds.predictions import Inputs, Tensors
+from mistk_service.kinds.predictions import Tensors
 from mistk_service.workers.messages import Predict, Run
 
 #: A request is large if its cost, in records or KiB, exceeds this.
@@ -19,6 +19,9 @@ LARGE = 256
 
 #: The maximum size of a merged call in KiB, whatever the model's maximum number of records.
 _BATCH_KIB = 4096
+
+#: Requests by id, each with the number of its records and its cost, as defined above.
+_Requests = OrderedDict[int, tuple[Predict, int, int]]
 
 
 class TaskQueue:
@@ -84,9 +87,8 @@ class _Streams:
     """Stream predictions that wait between two activities."""
 
     def __init__(self) -> None:
-        #: Each request with its cost, by id.
-        self._small: OrderedDict[int, tuple[Predict, int]] = OrderedDict()
-        self._large: OrderedDict[int, tuple[Predict, int]] = OrderedDict()
+        self._small: _Requests = OrderedDict()
+        self._large: _Requests = OrderedDict()
         #: The cost of small requests that may still be processed before the next large one.
         self._owed = 0
 
@@ -94,8 +96,9 @@ class _Streams:
         return bool(self._small or self._large)
 
     def add(self, request: Predict) -> None:
-        size = _size(request.inputs)
-        (self._large if size > LARGE else self._small)[request.id] = request, size
+        records = len(request.inputs)
+        cost = max(records, request.inputs.size >> 10)
+        (self._large if cost > LARGE else self._small)[request.id] = request, records, cost
 
     def withdraw(self, number: int) -> bool:
         return any(kind.pop(number, None) is not None for kind in (self._small, self._large))
@@ -104,30 +107,23 @@ class _Streams:
         if self._large and not (self._small and self._owed > 0):
             batch, self._owed = _batch(self._large, max_batch_size, joins_tensors)
         else:
-            batch, size = _batch(self._small, max_batch_size, joins_tensors)
-            self._owed -= size
+            batch, cost = _batch(self._small, max_batch_size, joins_tensors)
+            self._owed -= cost
         return batch
 
 
-def _batch(
-    kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int, joins_tensors: bool
-) -> tuple[list[Predict], int]:
+def _batch(kind: _Requests, max_batch_size: int, joins_tensors: bool) -> tuple[list[Predict], int]:
     """Remove the first request and the following ones that fit into the same call; return them and their cost."""
-    _, (first, size) = kind.popitem(last=False)
-    batch, records = [first], len(first.inputs)
+    _, (first, records, cost) = kind.popitem(last=False)
+    batch = [first]
     may_merge = records < max_batch_size and (joins_tensors or not isinstance(first.inputs, Tensors))
     shared = first.merged_with if kind and may_merge else None
     while kind and shared is not None:
-        candidate, more = next(iter(kind.values()))
-        records += len(candidate.inputs)
-        if candidate.merged_with != shared or records > max_batch_size or size + more > max(max_batch_size, _BATCH_KIB):
+        candidate, more_records, more = next(iter(kind.values()))
+        records += more_records
+        if candidate.merged_with != shared or records > max_batch_size or cost + more > max(max_batch_size, _BATCH_KIB):
             break
         kind.popitem(last=False)
         batch.append(candidate)
-        size += more
-    return batch, size
-
-
-def _size(inputs: Inputs) -> int:
-    """Return the cost of a request, as defined in the module's docstring."""
-    return max(len(inputs), inputs.size >> 10)
+        cost += more
+    return batch, cost

@@ -36,14 +36,12 @@ def tensors_of(result: Any, counts: Sequence[int] | None = None, declared: Seque
         raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
     arrays = {name: np.asarray(value) for name, value in as_declared(result, declared).items()}
     if counts is None:
-        return [_tensors(arrays)]
-    ends = list(itertools.accumulate(counts))
-    if wrong := [name for name, array in arrays.items() if array.shape[:1] != (ends[-1],)]:
-        raise ValueError(f"{wrong[0]}: expected {ends[-1]} values, one for each record")
-    return [
-        _tensors({name: array[end - count : end] for name, array in arrays.items()})
-        for count, end in zip(counts, ends, strict=True)
-    ]
+        return [Tensors(tuple(_tensor(name, array) for name, array in arrays.items()))]
+    records = sum(counts)
+    if wrong := [name for name, array in arrays.items() if array.shape[:1] != (records,)]:
+        raise ValueError(f"{wrong[0]}: expected {records} values, one for each record")
+    split = [_split(name, array, counts) for name, array in arrays.items()]
+    return [Tensors(tuple(each)) for each in zip(*split, strict=True)] or [Tensors(())] * len(counts)
 
 
 def as_declared(outputs: Mapping[Any, Any], declared: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -104,8 +102,16 @@ def _converted(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any,
     return converted
 
 
-def _tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Tensors:
-    return Tensors(tuple(_tensor(name, array) for name, array in arrays.items()))
+def _split(name: str, array: np.ndarray[Any, Any], counts: Sequence[int]) -> list[Tensor]:
+    """Return the tensors of several requests with the given numbers of records, which share the memory of one."""
+    ends = [*zip(counts, itertools.accumulate(counts), strict=True)]
+    if array.dtype.name not in DTYPES:  # byte strings, whose size varies
+        return [_tensor(name, array[end - count : end]) for count, end in ends]
+    whole, shape = _tensor(name, array), array.shape[1:]
+    size = whole.data.nbytes // max(1, len(array))
+    return [
+        Tensor(name, whole.dtype, (count, *shape), whole.data[(end - count) * size : end * size]) for count, end in ends
+    ]
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
