@@ -55,6 +55,7 @@ class GrpcPort:
             settings.host,
             settings.grpc_port,
             settings.max_body,
+            settings.max_watches,
             self._record_call,
             self._authenticator,
             None if cert is None or key is None else (Path(cert), Path(key)),

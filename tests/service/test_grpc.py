@@ -203,6 +203,19 @@ def test_a_call_needs_a_log_in_where_requests_do(start: Start, tmp_path: Path) -
     assert "127.0.0.1 viewer RPC '/ModelInfer' PERMISSION_DENIED" in service.wait_for_line("PERMISSION_DENIED")
 
 
+def test_a_health_watch_counts_as_an_open_watch(start: Start) -> None:
+    service = start("--no-tracking", "--grpc-port", "0", "--max-watches", "2", model=reference("tensors:Echo"))
+    with grpc.insecure_channel(grpc_address(service)) as channel, service.watch() as events:
+        next(events)
+        stub, message = health_pb2_grpc.HealthStub(channel), health_pb2.HealthCheckRequest()
+        first = stub.Watch(message, timeout=REQUEST_TIMEOUT)
+        assert next(first).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as raised:
+            next(stub.Watch(message, timeout=REQUEST_TIMEOUT))
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "--max-watches" in str(raised.value.details())
+
+
 def test_the_generated_code_is_what_the_contract_says(tmp_path: Path) -> None:
     command = ["-m", "grpc_tools.protoc", "-I", str(ROOT / "api"), f"--python_out={tmp_path}", f"--pyi_out={tmp_path}"]
     subprocess.run([sys.executable, *command, "open_inference.proto"], check=True, timeout=60)

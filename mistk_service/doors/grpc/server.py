@@ -57,6 +57,7 @@ async def start_server(
     host: str,
     port: int,
     max_body: int,
+    max_watches: int,
     on_call: Note,
     authenticator: Authenticator | None,
     certificate: tuple[Path, Path] | None = None,
@@ -68,6 +69,7 @@ async def start_server(
         host: the address to listen on.
         port: the port; 0 picks a free one.
         max_body: the maximum size of a message from a client in bytes.
+        max_watches: the maximum number of open watches.
         on_call: receives each answered call.
         authenticator: identifies callers; None if no log-in is required. The health service never requires one.
         certificate: the files of the certificate and its key, for TLS; they are read at each new connection.
@@ -81,7 +83,7 @@ async def start_server(
         ("grpc.so_reuseport", 0),
     )
     server = grpc.aio.server(options=options)
-    service = InferenceService(model)
+    service = InferenceService(model, max_watches)
     methods = {
         name: _unary(
             _guarded(getattr(service, name), name, role, authenticator), name, getattr(pb, f"{name}Request"), on_call
@@ -183,16 +185,15 @@ def _unary(method: Method, name: str, request: Any, on_call: Note) -> Any:
 def _streaming(
     method: Callable[[Any, Any], AsyncGenerator[Any, None]], request: Any
 ) -> Callable[..., AsyncIterator[Any]]:
-    """Return a method with a stream of responses, which refuses an invalid message."""
+    """Return a method with a stream of responses, whose errors become statuses."""
 
     async def call(body: bytes, context: Any) -> AsyncIterator[Any]:
         try:
-            message = _parsed(request, body)
-        except InvalidRequest as error:
+            async with contextlib.aclosing(method(_parsed(request, body), context)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
             await context.abort(*_status(error))
-        async with contextlib.aclosing(method(message, context)) as responses:
-            async for response in responses:
-                yield response
 
     return call
 

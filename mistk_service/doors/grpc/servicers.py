@@ -16,6 +16,7 @@ from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.grpc import open_inference_pb2 as pb
 from mistk_service.doors.grpc.messages import build_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
+from mistk_service.doors.mistk.watch import require_free_watch
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.doors.served_model import ServedModel, UnknownModel
 
@@ -25,10 +26,16 @@ _Health = health_pb2.HealthCheckResponse
 
 
 class InferenceService:
-    """Answers the methods of the protocol; any error is left to the server."""
+    """Answers the methods of the protocol; any error is left to the server.
 
-    def __init__(self, model: ServedModel) -> None:
+    Args:
+        model: the model.
+        max_watches: the maximum number of open watches, of which those of the lifecycle API are a part.
+    """
+
+    def __init__(self, model: ServedModel, max_watches: int) -> None:
         self._model = model
+        self._max_watches = max_watches
         self._controller = model.controller
 
     @property
@@ -94,6 +101,7 @@ class InferenceService:
         self, request: health_pb2.HealthCheckRequest, _: Any
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """Yield whether the model can infer, now and whenever it changes."""
+        require_free_watch(self._controller.log, self._max_watches)
         last = None
         async with aclosing(self._controller.log.watch()) as events:
             async for _event in events:

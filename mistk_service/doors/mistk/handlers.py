@@ -17,8 +17,8 @@ from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.parts import events_response, parts_response
 from mistk_service.doors.mistk.record_codec import answer_body, records_of
 from mistk_service.doors.mistk.status import relocated
-from mistk_service.doors.mistk.watch import last_event_id, watch_response
-from mistk_service.errors import InvalidRequest, ServiceBusy
+from mistk_service.doors.mistk.watch import last_event_id, require_free_watch, watch_response
+from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
@@ -159,8 +159,7 @@ class Handlers:
             )
         if not watch:
             return self._status(self._controller.log.latest())
-        if self._controller.log.watchers >= self._max_watches:
-            raise ServiceBusy(f"There are {self._max_watches} open watches already (--max-watches).", retry_after=5)
+        require_free_watch(self._controller.log, self._max_watches)
         headers = current_headers()
         sse = "text/event-stream" in headers.get("accept", "")
         # A browser that reconnects sends the id of the last event, together with the original query.

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from mistk_service.core.status_log import Missed, StatusEvent, StatusLog
-from mistk_service.errors import InvalidRequest
+from mistk_service.errors import InvalidRequest, ServiceBusy
 
 #: The maximum number of digits of a version, which is an integer of 64 bits.
 _DIGITS = 19
@@ -44,6 +44,16 @@ def watch_response(
         media_type=_SSE if sse else _NDJSON,
         headers=STREAM_HEADERS,
     )
+
+
+def require_free_watch(log: StatusLog, limit: int) -> None:
+    """Refuse a further watch if ``limit`` of them are open.
+
+    Raises:
+        ServiceBusy: they are.
+    """
+    if log.watchers >= limit:
+        raise ServiceBusy(f"There are {limit} open watches already (--max-watches).", retry_after=5)
 
 
 class ClosingStream(StreamingResponse):
