@@ -158,19 +158,13 @@ class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
     @staticmethod
     def joined(several: Sequence[Tensors]) -> Tensors:
         """Return the records of tensors that have the same layout, one after the other."""
-        records = sum(map(len, several))
-        columns = zip(*(each.tensors for each in several), strict=True)
-        return Tensors(
-            tuple(
-                Tensor(
-                    column[0].name,
-                    column[0].dtype,
-                    (records, *column[0].shape[1:]),
-                    memoryview(b"".join(tensor.data for tensor in column)),
-                )
-                for column in columns
-            )
-        )
+        joined = []
+        for column in zip(*[each.tensors for each in several], strict=True):
+            first = column[0]
+            shape = (sum([tensor.shape[0] for tensor in column]), *first.shape[1:])
+            data = memoryview(b"".join([tensor.data for tensor in column]))
+            joined.append(Tensor(first.name, first.dtype, shape, data))
+        return Tensors(tuple(joined))
 
     @property
     def size(self) -> int:

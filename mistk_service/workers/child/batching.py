@@ -92,7 +92,8 @@ class Predictor:
     def _predict_merged(self, batch: Sequence[Predict]) -> list[_Answer]:
         tensors = [request.inputs for request in batch if isinstance(request.inputs, Tensors)]
         if tensors:
-            answers = self._infer(Tensors.joined(tensors), [len(each) for each in tensors])
+            # Those that share a layout have records in their first dimension.
+            answers = self._infer(Tensors.joined(tensors), [each.tensors[0].shape[0] for each in tensors])
             return [Predicted(request.id, answer) for request, answer in zip(batch, answers, strict=True)]
         merged: dict[str, bytes | str] = {}
         names: list[dict[str, str]] = []

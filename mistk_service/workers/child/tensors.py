@@ -13,6 +13,10 @@ from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
 #: The data types of arrays by the names of :data:`DTYPES`; an array of byte strings may also have one of numpy's own.
 _TYPES = {name: np.dtype(object if name == "bytes" else name) for name in DTYPES}
 
+#: The names of numeric data types, in both byte orders. numpy computes ``dtype.name`` anew each time, which takes longer than
+#: everything else here.
+_NAMES = {each: name for name in DTYPES if name != "bytes" for each in (_TYPES[name], _TYPES[name].newbyteorder())}
+
 
 def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
     """Return tensors as arrays, by name. They are read-only and share the memory of the request."""
@@ -105,7 +109,7 @@ def _converted(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any,
 def _split(name: str, array: np.ndarray[Any, Any], counts: Sequence[int]) -> list[Tensor]:
     """Return the tensors of several requests with the given numbers of records, which share the memory of one."""
     ends = [*zip(counts, itertools.accumulate(counts), strict=True)]
-    if array.dtype.name not in DTYPES:  # byte strings, whose size varies
+    if array.dtype not in _NAMES:  # byte strings, whose size varies
         return [_tensor(name, array[end - count : end]) for count, end in ends]
     whole, shape = _tensor(name, array), array.shape[1:]
     size = whole.data.nbytes // max(1, len(array))
@@ -133,9 +137,9 @@ def _byte_strings(data: memoryview) -> list[bytes]:
 
 
 def _tensor(name: str, array: np.ndarray[Any, Any]) -> Tensor:
-    if array.dtype.name in DTYPES:
+    if (dtype := _NAMES.get(array.dtype)) is not None:
         plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        return Tensor(name, array.dtype.name, array.shape, memoryview(plain.tobytes()))
+        return Tensor(name, dtype, array.shape, memoryview(plain.tobytes()))
     if array.dtype.kind not in "OSU":
         raise TypeError(
             f"{name}: a tensor cannot have the data type {array.dtype}; expected one of {', '.join(DTYPES)}"
