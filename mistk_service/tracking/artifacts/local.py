@@ -15,7 +15,7 @@ from typing import IO
 
 from mistk_service.tracking.artifacts.paths import SCRATCH, checked_file, checked_path
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
-from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.values import FileInfo
 
 #: Seconds after which an upload that no process has locked counts as abandoned; and where the file
@@ -35,12 +35,20 @@ class LocalArtifacts(ArtifactRepository):
         root: the folder, which is created if it does not exist.
 
     Raises:
-        StoreUnavailable: it cannot be created.
+        InvalidParameter: a part of its path is a file.
+        StoreUnavailable: it cannot be created or written.
     """
 
     def __init__(self, root: Path) -> None:
-        with translated(str(root)):
+        problem = f"The folder for artifacts {str(root)!r} cannot be created or written"
+        try:
             (root / SCRATCH).mkdir(parents=True, exist_ok=True)
+        except (NotADirectoryError, FileExistsError) as error:
+            raise InvalidParameter(f"{problem}: a part of its path is a file. Name another one.") from error
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{problem}: {error.strerror}. Name another one, or change its owner or mode."
+            ) from error
         self._root = Path(os.path.realpath(root))
         self._scratch = self._root / SCRATCH
         self._remove_abandoned()

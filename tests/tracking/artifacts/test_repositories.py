@@ -254,8 +254,12 @@ def test_a_root_of_an_unknown_kind_is_refused(uri):
 
 def test_a_root_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidParameter):
+    with pytest.raises(
+        InvalidParameter, match="file/below' cannot be created or written: a part of its path is a file"
+    ):
         open_artifacts(tmp_path / "file" / "below")
+    with pytest.raises(StoreUnavailable, match="'/proc/none' cannot be created or written: No such file"):
+        open_artifacts("/proc/none")
 
 
 def test_a_url_is_shown_without_its_password():
