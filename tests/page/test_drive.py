@@ -10,9 +10,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from mistk_service.client import launch
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_text, await_true
+from tests.service.harness import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -22,8 +22,7 @@ DIGITS = plugins_path() / "digits"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("state")
-    container = launch(f"{DIGITS / 'model.py'}:Digits", options=["--state-dir", str(folder)])
-    with container:
+    with Service("serve", f"{DIGITS / 'model.py'}:Digits", "--port", "0", cwd=folder) as container:
         yield container.url
 
 

@@ -9,9 +9,10 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from mistk_service.client import ModelClient, launch
+from mistk_service.client import ModelClient
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_text, await_true, curve, load, points, rows, seen, text
+from tests.service.harness import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
 
@@ -22,8 +23,7 @@ DIGITS = plugins_path() / "digits"
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the container is that all tests share; the last one ends it."""
     folder = tmp_path_factory.mktemp("state")
-    container = launch(f"{DIGITS / 'model.py'}:Digits", options=["--state-dir", str(folder)])
-    with container:
+    with Service("serve", f"{DIGITS / 'model.py'}:Digits", "--port", "0", cwd=folder) as container:
         yield container.url
 
 

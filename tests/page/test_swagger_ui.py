@@ -9,9 +9,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from mistk_service.client import launch
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_true
+from tests.service.harness import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("state")
-    container = launch(f"{plugins_path() / 'digits' / 'model.py'}:Digits", options=["--state-dir", str(folder)])
-    with container:
+    model = f"{plugins_path() / 'digits' / 'model.py'}:Digits"
+    with Service("serve", model, "--port", "0", cwd=folder) as container:
         yield container.url
 
 

@@ -13,10 +13,11 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from mistk_service.client import ModelClient, launch
+from mistk_service.client import ModelClient
 from mistk_service.resources import plugins_path
 from tests.models.hostile import MARKUP
 from tests.page.browser import await_text, await_true, load, rows, text
+from tests.service.harness import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -30,24 +31,23 @@ THREE = [(-60, -95), (0, -110), (50, -85), (55, -45), (10, -10), (55, 20), (60, 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("digits")
-    container = launch(f"{DIGITS / 'model.py'}:Digits", options=["--state-dir", str(folder)])
-    with container as client:
+    service = Service("serve", f"{DIGITS / 'model.py'}:Digits", "--port", "0", cwd=folder)
+    with service, ModelClient(service.url) as client:
         client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 30}))
         client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
         client.wait_for("ready", since=client.build_model())
         client.wait_for("ready", since=client.train())
-        yield container.url
+        yield service.url
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ModelClient]]:
-    container = launch(
-        f"{MODELS / 'hostile.py'}:Hostile", options=["--state-dir", str(tmp_path_factory.mktemp("hostile"))]
-    )
-    with container as client:
+    folder = tmp_path_factory.mktemp("hostile")
+    service = Service("serve", f"{MODELS / 'hostile.py'}:Hostile", "--port", "0", cwd=folder)
+    with service, ModelClient(service.url) as client:
         client.wait_for("initialized", since=client.initialize(["training"]))
         client.wait_for("ready", since=client.build_model())
-        yield container.url, client
+        yield service.url, client
 
 
 def open_page(chrome: webdriver.Chrome, url: str) -> None:
@@ -177,11 +177,11 @@ def test_texts_json_and_images_go_to_inputs_with_codecs_and_an_image_comes_back(
     chrome: webdriver.Chrome, tmp_path: Path
 ) -> None:
     Image.new("RGB", (3, 2)).save(tmp_path / "black.png")
-    container = launch(f"{MODELS / 'encoded.py'}:Described", options=["--no-tracking"])
-    with container as client:
+    service = Service("serve", f"{MODELS / 'encoded.py'}:Described", "--port", "0", "--no-tracking", cwd=tmp_path)
+    with service, ModelClient(service.url) as client:
         client.wait_for("initialized", since=client.initialize([]))
         client.wait_for("ready", since=client.build_model())
-        open_page(chrome, container.url)
+        open_page(chrome, service.url)
         caption, about, table = chrome.find_elements(By.CSS_SELECTOR, "#trial-card textarea")
         caption.send_keys("a cat")
         about.send_keys('{"n": ')

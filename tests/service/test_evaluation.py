@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mistk_service.client import EvaluationClient, ModelClient, ModelStatus, TransformClient, launch
+from mistk_service.client import EvaluationClient, ModelClient, ModelStatus, TransformClient
 from mistk_service.errors import RequestRefused
+from tests.service.harness import Service
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
@@ -27,15 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("evaluation")
 
 
-def options(folder: Path) -> list[str]:
-    """Return options for containers that share a store."""
-    return ["--state-dir", str(folder / "state"), "--log-level", "warning"]
+def served(plugin: str, folder: Path) -> Service:
+    """Start a container that shares a store with the others."""
+    return Service("serve", f"{PLUGINS}/{plugin}", "--port", "0", "--state-dir", str(folder / "state"), cwd=folder)
 
 
 @pytest.fixture(scope="module")
 def evaluated_model(folder: Path) -> dict[str, Any]:
     """What a model container says that has predicted, saved, and evaluated its predictions itself."""
-    with launch(f"{PLUGINS}/digits/model.py:Digits", ModelClient, options=options(folder)) as model:
+    service = served("digits/model.py:Digits", folder)
+    with service, ModelClient(service.url) as model:
         model.wait_for("initialized", since=model.initialize(["training"], hyperparameters={"epochs": 5, "seed": 1}))
         loaded = model.load_data(train=PLUGINS / "digits" / "data" / "train.csv", test=TRUTH)
         model.wait_for("initialized", since=loaded)
@@ -44,15 +47,16 @@ def evaluated_model(folder: Path) -> dict[str, Any]:
         model.wait_for("ready", since=model.save_predictions(folder / "predictions"))
         measured = model.wait_for("ready", timeout=TIMEOUT, since=model.evaluate(MULTICLASS, TRUTH))
         told = refusal(model, lambda: model.evaluate("Taste", TRUTH))
+        service.signal(signal.SIGTERM)  # so that its run is complete
+        assert service.wait_exit() == 0
     return {"status": measured, "told": told}
 
 
 @pytest.fixture(scope="module")
 def container(folder: Path) -> Iterator[tuple[EvaluationClient, str]]:
     """The client of an evaluation container, and the container's address."""
-    plugin = f"{PLUGINS}/sklearn_evaluation/evaluation.py:SklearnEvaluation"
-    service = launch(plugin, EvaluationClient, options=options(folder))
-    with service as client:
+    service = served("sklearn_evaluation/evaluation.py:SklearnEvaluation", folder)
+    with service, EvaluationClient(service.url) as client:
         yield client, service.url
 
 
@@ -172,9 +176,8 @@ def test_what_cannot_be_evaluated_is_refused_and_changes_nothing(
 
 
 def test_a_transform_writes_and_tracks_its_tables_and_what_it_has_fitted(folder: Path, tmp_path: Path) -> None:
-    plugin = f"{PLUGINS}/tabular_transform/transform.py:TabularTransform"
-    service = launch(plugin, TransformClient, options=options(folder))
-    with service as transform:
+    service = served("tabular_transform/transform.py:TabularTransform", folder)
+    with service, TransformClient(service.url) as transform:
         steps = [{"split": {"fractions": {"train": 0.75, "test": 0.25}}}, {"scale": {"columns": ["p10"]}}]
         begun = transform.transform([TRUTH], tmp_path / "out", {"steps": steps, "format": "parquet"})
         status = transform.wait_for("ready", timeout=TIMEOUT, since=begun)
