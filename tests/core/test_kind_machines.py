@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.core.test_state_machine_properties import Lifecycle
 from tests.support.examples import examples
 
 
+@cache
 def table_of(name: str) -> dict[str, dict[str, Any]]:
     """Return what the contract says of the states, by operation."""
     paths = load_contract(f"mistk-{name}-api.yaml")["paths"]
