@@ -31,8 +31,8 @@ ENDS = ("SIGTERM", "SIGINT", "shutdown", "SIGTERM twice", "SIGINT twice", "shutd
 #: What Python prints, apart from tracebacks, where something went wrong at the end.
 FAULTS = ("Exception ignored", "Fatal Python", "never retrieved", "Task was destroyed")
 
-#: Each way to end it in each of its doings once, as the two numbers have no common divisor. Half of them, with every doing and
-#: every end, are tried on every change.
+#: Each way to end it in each of its doings once, as the two numbers have no common divisor. A quarter of them, with every
+#: doing and every end, are tried on every change.
 ENDINGS = len(DOINGS) * len(ENDS)
 
 OPTIONS = ((), ("--worker", "thread"), ("--no-tracking",), ("--tracking-uri", "SILENT"))
@@ -119,8 +119,8 @@ def one_ending(folder: Path, number: int, silent: str) -> str:
 @pytest.mark.parametrize(
     "numbers",
     [
-        pytest.param(range(ENDINGS // 2), id="some"),
-        pytest.param(range(ENDINGS // 2, ENDINGS), id="the others", marks=pytest.mark.nightly),
+        pytest.param(range(ENDINGS // 4), id="some"),
+        pytest.param(range(ENDINGS // 4, ENDINGS), id="the others", marks=pytest.mark.nightly),
     ],
 )
 def test_no_ending_shows_a_traceback(tmp_path: Path, numbers: range) -> None:
