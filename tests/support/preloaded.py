@@ -1,7 +1,8 @@
 """Starts Python programs for a third of the processor time or less: a process that has loaded what they import forks for each.
 
-What is forked is the program from its first line to the end of the interpreter; only the imports are done. One process has
-loaded all of ``mistk-service``, another one what a worker loads, and a third one MLflow with its server.
+What is forked is the program from its first line to the end of the interpreter; only the imports are done, and a store has
+been opened once. One process has loaded all of ``mistk-service``, another one what a worker loads, and a third one MLflow with
+its server.
 """
 
 from __future__ import annotations
@@ -256,7 +257,7 @@ def _load_service() -> None:
     import mistk_service.tracking.replication
     import mistk_service.tracking.rest
     import mistk_service.tracking.server.app
-    import mistk_service.tracking.sql  # noqa: F401
+    import mistk_service.tracking.sql
     from mistk_service.resources import contract_path, load_contract
 
     for optional in ("uvloop", "mistk_service.web.server.with_httptools"):
@@ -264,6 +265,8 @@ def _load_service() -> None:
             importlib.import_module(optional)
     for contract in contract_path().parent.glob("*.yaml"):
         load_contract(contract.name)
+    # What creates and reads a store is compiled at the first one.
+    mistk_service.tracking.open_store("sqlite://").close()
 
 
 def _load_mlflow() -> None:
