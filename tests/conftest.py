@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.distribution import BySharing, is_short
 from tests.support.examples import LONG, LONG_FACTOR
 from tests.support.harness import Gate, Instance
+from tests.support.s3 import s3_server
 
 # How long an example takes tells how busy the machine is. --hypothesis-profile=long, which is loaded later, tries thousands.
 settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -122,6 +123,13 @@ def _loggers() -> list[logging.Logger]:
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of worker."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that speaks S3's protocol."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
 
 
 @pytest.fixture

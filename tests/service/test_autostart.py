@@ -22,7 +22,7 @@ from tests.service.harness import MODELS, OBEDIENT, REQUEST_TIMEOUT, run
 from tests.service.test_runs import MLFLOW, settled_run
 from tests.support.harness import reference
 from tests.support.remotes import reserved_port
-from tests.support.s3 import CREDENTIALS, new_bucket, s3_server
+from tests.support.s3 import CREDENTIALS, new_bucket
 
 RETURNING = f"{MODELS / 'returning.py'}:Returning"
 
@@ -74,7 +74,9 @@ def test_a_model_is_built_from_a_folder(start: Start, saved: Path) -> None:
     assert service.api.get(f"{service.url}/startupz").status_code == 200
 
 
-def test_a_model_is_built_from_a_web_server_and_from_s3(start: Start, saved: Path, tmp_path: Path) -> None:
+def test_a_model_is_built_from_a_web_server_and_from_s3(start: Start, saved: Path, tmp_path: Path, s3: str) -> None:
+    import fsspec
+
     archive = Path(shutil.make_archive(str(tmp_path / "model"), "zip", saved))
     with web_server(tmp_path) as url:
         service = start("--no-tracking", "--build-from", f"{url}/{archive.name}", model=RETURNING)
@@ -83,16 +85,13 @@ def test_a_model_is_built_from_a_web_server_and_from_s3(start: Start, saved: Pat
             "serve", RETURNING, "--port", "0", "--no-tracking", "--build-from", f"{url}/none.zip", cwd=tmp_path
         )
         assert (code, "none.zip' does not exist" in err) == (2, True)
-    with s3_server(tmp_path) as server:
-        import fsspec
-
-        options = {"endpoint_url": server, "key": "testing", "secret": "testing"}
-        bucket = new_bucket(server)
-        with fsspec.open(f"s3://{bucket}/a/b/model.txt", "w", skip_instance_cache=True, **options) as file:
-            file.write("from s3")
-        env = {**CREDENTIALS, "AWS_ENDPOINT_URL": server}
-        service = start("--no-tracking", "--build-from", f"s3://{bucket}/a/b", model=RETURNING, env=env)
-        assert service.status()["payload"]["text"] == "from s3"
+    options = {"endpoint_url": s3, "key": "testing", "secret": "testing"}
+    bucket = new_bucket(s3)
+    with fsspec.open(f"s3://{bucket}/a/b/model.txt", "w", skip_instance_cache=True, **options) as file:
+        file.write("from s3")
+    env = {**CREDENTIALS, "AWS_ENDPOINT_URL": s3}
+    service = start("--no-tracking", "--build-from", f"s3://{bucket}/a/b", model=RETURNING, env=env)
+    assert service.status()["payload"]["text"] == "from s3"
 
 
 def test_a_model_is_built_from_the_store_of_the_container_in_a_later_start(start: Start, tmp_path: Path) -> None:

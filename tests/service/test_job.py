@@ -18,7 +18,7 @@ from mistk_service.resources import plugins_path
 from tests.service.harness import Service, run
 from tests.support.harness import reference
 from tests.support.remotes import reserved_port
-from tests.support.s3 import CREDENTIALS, new_bucket, s3_server
+from tests.support.s3 import CREDENTIALS, new_bucket
 
 DIGITS = plugins_path() / "digits"
 DIGITS_MODEL = f"{DIGITS / 'model.py'}:Digits"
@@ -108,29 +108,28 @@ def test_an_interrupted_training_is_saved_and_the_next_job_resumes_it(tmp_path: 
     assert int((tmp_path / "model" / "number.txt").read_text()) == reached + 2
 
 
-def test_a_checkpoint_in_an_object_storage_is_one_archive(tmp_path: Path, data: str) -> None:
-    with s3_server(tmp_path) as server:
-        place = f"s3://{new_bucket(server)}/checkpoints/mine"
-        env = {**CREDENTIALS, "AWS_ENDPOINT_URL": server}
-        options = ("--train", data, "--checkpoint", place, "--save-model", "model", "--no-tracking")
-        for _ in range(2):
-            with Service("job", COUNTS, *options, cwd=tmp_path, begun="Listening at ", env=env) as job:
-                job.wait_for_line("number=")
-                job.signal(signal.SIGTERM)
-                assert job.wait_exit() == 75, job.output()
-        code, _, err = run("job", COUNTS, *options, *hyperparameters(tmp_path, steps=2), cwd=tmp_path, env=env)
-        assert code == 0, err
-        access = {"endpoint_url": server, "key": "testing", "secret": "testing"}
-        filesystem = fsspec.filesystem("s3", skip_instance_cache=True, **access)
-        files = filesystem.find(place)
-        assert [each.rpartition("/")[2] for each in files] == ["checkpoint.tar"]
-        with filesystem.open(files[0]) as file, tarfile.open(fileobj=file) as archive:
-            assert {Path(name).name for name in archive.getnames()} == {
-                "next",
-                "number.txt",
-                "begun_at.txt",
-                "data.txt",
-            }
+def test_a_checkpoint_in_an_object_storage_is_one_archive(tmp_path: Path, data: str, s3: str) -> None:
+    place = f"s3://{new_bucket(s3)}/checkpoints/mine"
+    env = {**CREDENTIALS, "AWS_ENDPOINT_URL": s3}
+    options = ("--train", data, "--checkpoint", place, "--save-model", "model", "--no-tracking")
+    for _ in range(2):
+        with Service("job", COUNTS, *options, cwd=tmp_path, begun="Listening at ", env=env) as job:
+            job.wait_for_line("number=")
+            job.signal(signal.SIGTERM)
+            assert job.wait_exit() == 75, job.output()
+    code, _, err = run("job", COUNTS, *options, *hyperparameters(tmp_path, steps=2), cwd=tmp_path, env=env)
+    assert code == 0, err
+    access = {"endpoint_url": s3, "key": "testing", "secret": "testing"}
+    filesystem = fsspec.filesystem("s3", skip_instance_cache=True, **access)
+    files = filesystem.find(place)
+    assert [each.rpartition("/")[2] for each in files] == ["checkpoint.tar"]
+    with filesystem.open(files[0]) as file, tarfile.open(fileobj=file) as archive:
+        assert {Path(name).name for name in archive.getnames()} == {
+            "next",
+            "number.txt",
+            "begun_at.txt",
+            "data.txt",
+        }
     begun, number = (int((tmp_path / "model" / name).read_text()) for name in ("begun_at.txt", "number.txt"))
     assert number == begun + 2 > 2
 

@@ -2,14 +2,7 @@
 
 import pytest
 
-from tests.support.s3 import CREDENTIALS, new_bucket, s3_server
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory):
-    """The URL of a server that speaks S3's protocol."""
-    with s3_server(tmp_path_factory.mktemp("s3")) as url:
-        yield url
+from tests.support.s3 import CREDENTIALS, new_bucket
 
 
 @pytest.fixture
