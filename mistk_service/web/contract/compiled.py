@@ -37,8 +37,8 @@ from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 #: The longest body that is decoded on the event loop, in bytes; decoding takes about a millisecond.
 INLINE_LIMIT = 64 * 1024
 
-#: The maximum number of paths whose operations are cached.
-_PATHS = 128
+#: The maximum number of paths whose operations are cached, and the maximum length of one in characters.
+_PATHS, _PATH_LENGTH = 128, 256
 
 #: Returns the arguments of a handler, from a request's scope and body. It raises :class:`NotRecognised` for a request that
 #: Connexion has to validate, or any other error, which is answered.
@@ -76,7 +76,7 @@ class CompiledOperations:
         self.executor = executor
         self.fallback = fallback
         # Clients repeat the same few paths.
-        self._match = functools.lru_cache(_PATHS)(self._operations_of)
+        self._cached = functools.lru_cache(_PATHS)(self._operations_of)
         #: The operations of paths without parameters; they are found without matching.
         self._plain: dict[str, dict[str, _Operation]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Convertor[Any]], dict[str, _Operation]]] = []
@@ -123,6 +123,9 @@ class CompiledOperations:
             name = quote(path[:-1].rpartition("/")[2])
             return RedirectResponse(f"../{name}" + (f"?{query}" if query else ""))
         return self.answer(HTTPException(404), scope)
+
+    def _match(self, path: str) -> tuple[Mapping[str, _Operation], Mapping[str, Any]]:
+        return self._cached(path) if len(path) <= _PATH_LENGTH else self._operations_of(path)
 
     def _operations_of(self, path: str) -> tuple[Mapping[str, _Operation], Mapping[str, Any]]:
         """Return the operations of a path, by method, and the parameters in it."""
