@@ -95,7 +95,7 @@ class Tracked:
                 return False
 
         try:
-            # A chart of a million points takes a busy machine more than the usual limit.
+            # A chart of many points takes a busy machine more than the usual limit.
             return await_true(self.chrome, holds, 2 * TIMEOUT)
         except TimeoutException:
             raise AssertionError(f"At {self.chrome.current_url} the page says:\n{self.text}") from None
