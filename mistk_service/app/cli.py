@@ -161,6 +161,9 @@ def _run(settings: Settings, script: Script | None, on_ready: Callable[[str, Kin
     Raises:
         MistkError: the container could not be started.
     """
+    from mistk_service.app.prerequisites import require_limits
+
+    require_limits()  # before the imports that need most
     from mistk_service.app.container import serve as run
     from mistk_service.process_exit import finish
     from mistk_service.web.listening import bind

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
+import resource
 import tempfile
 from pathlib import Path
 
 from mistk_service.app.settings import Settings
 from mistk_service.errors import SettingsError
 from mistk_service.logs import encodable
+
+#: The least limit on open files. The service itself opens about 35, and one for each connection.
+_OPEN_FILES = 64
+
+#: The least limit on address space in bytes. The service reserves 1.3 GB of it, most of that for its threads.
+_ADDRESS_SPACE = 2 * 1024**3
+
+
+def require_limits() -> None:
+    """Check the limits of this process. With less, anything that the service does later may fail.
+
+    Raises:
+        SettingsError: a limit is too low.
+    """
+    for limit, least, unit, remedy in (
+        (resource.RLIMIT_NOFILE, _OPEN_FILES, "open files", f"ulimit -n {_OPEN_FILES}"),
+        (resource.RLIMIT_AS, _ADDRESS_SPACE, "bytes of address space", f"ulimit -v {_ADDRESS_SPACE // 1024}"),
+    ):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY and soft < least:
+            raise SettingsError(
+                f"This process may have {soft} {unit}; expected at least {least}. Raise the limit where the service is "
+                f"started ({remedy}), or remove it."
+            )
 
 
 def require_prerequisites(settings: Settings) -> None:

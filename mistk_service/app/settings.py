@@ -19,9 +19,14 @@ _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 #: The names of the prediction APIs, and of the lifecycle API.
 DOORS = ("mistk", "inference", "kserve", "invocations", "vertex", "openai")
 
+#: Each replica is a process with its own copy of the model, and few machines have more processors than that.
+_MOST_REPLICAS = 1024
+
 _REPLICAS = Rule(
-    lambda count: count == "auto" or (count.isascii() and count.isdigit() and int(count) > 0),
-    "a positive number, or auto",
+    lambda count: (
+        count == "auto" or (re.fullmatch("[0-9]{1,4}", count) is not None and 1 <= int(count) <= _MOST_REPLICAS)
+    ),
+    f"a number from 1 to {_MOST_REPLICAS}, or auto",
 )
 
 _AMOUNT = Rule(lambda amount: 0 <= amount < math.inf, "0 or a positive number")
@@ -156,8 +161,8 @@ class Settings(ListenSettings):
     worker_gpus: float = option(0.0, "GPUs that Ray reserves for each worker, which sees no others.", _AMOUNT)
     replicas: str = option(
         "1",
-        "Processes that answer predictions. With more than one, each is a further process with the model. auto: one for each "
-        "GPU, or for each processor if there are no GPUs.",
+        f"Processes that answer predictions, at most {_MOST_REPLICAS}. With more than one, each is a further process with the "
+        "model. auto: one for each GPU, or for each processor if there are no GPUs.",
         _REPLICAS,
         metavar="N|auto",
     )

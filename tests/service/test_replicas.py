@@ -101,11 +101,11 @@ def test_only_a_model_has_replicas(tmp_path: Path) -> None:
     assert "--replicas: only models have replicas" in errors
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", ""])
-def test_the_number_of_replicas_is_positive_or_auto(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["0", "-1", "two", "", "1025", "1000000", "9" * 5000])
+def test_the_number_of_replicas_is_from_1_to_1024_or_auto(tmp_path: Path, value: str) -> None:
     code, _, errors = run("serve", SPREAD, "--port", "0", "--replicas", value, cwd=tmp_path)
     assert code == 1
-    assert f"--replicas: {value!r} cannot be used; expected a positive number, or auto." in errors
+    assert f"--replicas: {value!r} cannot be used; expected a number from 1 to 1024, or auto." in errors
 
 
 def test_a_worker_on_ray_needs_ray(tmp_path: Path) -> None:
