@@ -15,7 +15,7 @@ from mistk_service.app.exit_codes import ExitCode
 from mistk_service.app.job_progress import JobProgress
 from mistk_service.app.job_settings import JobSettings
 from mistk_service.app.steps import Interrupted
-from mistk_service.app.storage import store, store_archive
+from mistk_service.app.storage import UnusableStorage, store, store_archive
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, StateChanged
 from mistk_service.errors import InvalidRequest, MistkError
@@ -130,6 +130,8 @@ class Job:
         try:
             last = archive_at(place) if "://" in place else str(last_checkpoint(Path(place)))
             return await self._start.fetch(last, "--checkpoint")
+        except UnusableStorage:
+            raise  # nothing could be saved there either
         except InvalidRequest as error:
             logger.info("The training starts from the beginning: %s", error)
             return None

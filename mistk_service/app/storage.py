@@ -19,8 +19,16 @@ from mistk_service.kinds.call import STORE_URIS
 #: Bytes that are read at once.
 _PIECE = 1024 * 1024
 
+#: The errors of the libraries of S3 and Google Cloud for missing or incomplete credentials. By name, since the libraries are
+#: extras.
+_WITHOUT_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
+
 #: The suffixes of archives.
 _ARCHIVES = tuple(suffix for _, suffixes, _ in shutil.get_unpack_formats() for suffix in suffixes)
+
+
+class UnusableStorage(InvalidRequest):
+    """A storage cannot be used as it is configured: its library or the credentials are missing or refused."""
 
 
 def fetched(place: str, folder: Path, field: str) -> str:
@@ -32,7 +40,8 @@ def fetched(place: str, folder: Path, field: str) -> str:
         field: the name of the option, for error messages.
 
     Raises:
-        InvalidRequest: nothing exists at the place, or it cannot be parsed.
+        InvalidRequest: nothing exists at the place, or it cannot be parsed; UnusableStorage if a library or credentials are
+            missing.
         StorageUnreachable: the storage cannot be reached.
     """
     if place.startswith(STORE_URIS):
@@ -57,7 +66,7 @@ def store(folder: Path, place: str, field: str) -> None:
     """Copy the contents of a folder to a URL that fsspec reaches.
 
     Raises:
-        InvalidRequest: the URL cannot be parsed.
+        UnusableStorage: the URL cannot be parsed, or a library or credentials are missing.
         StorageUnreachable: the storage cannot be reached.
     """
     with _translated(place, field):
@@ -70,7 +79,7 @@ def store_archive(folder: Path, place: str, field: str) -> None:
     """Store a folder as one archive at a URL. An object storage replaces the one that is there at once, when all has arrived.
 
     Raises:
-        InvalidRequest: the URL cannot be parsed.
+        UnusableStorage: the URL cannot be parsed, or a library or credentials are missing.
         StorageUnreachable: the storage cannot be reached.
     """
     with _translated(place, field):
@@ -122,12 +131,18 @@ def _translated(place: str, field: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _missing(shown, field) from error
     except (ImportError, ValueError) as error:
-        raise InvalidRequest(
+        raise UnusableStorage(
             f"{field}: {shown!r} cannot be used: {error}. Expected a path, or a URL of a storage whose library is installed: "
             "pip install 'mistk-service[artifacts]' and s3fs, gcsfs or adlfs.",
             field=field,
         ) from error
     except Exception as error:  # the libraries of the storages have no common base class for errors
+        if isinstance(error, PermissionError) or type(error).__name__ in _WITHOUT_CREDENTIALS:
+            raise UnusableStorage(
+                f"{field}: {shown!r} cannot be used: {error}. Give the service credentials that may use it, in the "
+                "variables or files that the library of the storage reads.",
+                field=field,
+            ) from error
         raise StorageUnreachable(
             f"{field}: {shown!r} cannot be reached: {str(error) or type(error).__name__}"
         ) from error

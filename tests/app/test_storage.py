@@ -134,6 +134,17 @@ def test_a_storage_that_does_not_answer_can_be_tried_again_and_no_password_is_sh
     assert "secret" not in str(caught.value)
 
 
+class Forbidden(Broken):
+    def info(self, path: str, **kwargs: object) -> object:
+        raise PermissionError("Access Denied")
+
+
+def test_a_storage_that_refuses_the_credentials_is_wrong_input(tmp_path: Path) -> None:
+    fsspec.register_implementation("forbidden", Forbidden, clobber=True)
+    with pytest.raises(InvalidRequest, match=r"--train: 'forbidden://host/x' cannot be used: Access Denied. Give the"):
+        fetched("forbidden://host/x", tmp_path, "--train")
+
+
 def test_values_are_read_from_json_and_yaml(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"epochs": 3}))
     (tmp_path / "a.yaml").write_text("epochs: 3\n")

@@ -93,6 +93,27 @@ def test_a_storage_that_cannot_be_reached_has_a_code(tmp_path: Path) -> None:
     assert (code, "cannot be reached" in err) == (69, True)
 
 
+@pytest.mark.parametrize("option", ["--train", "--checkpoint"])
+@pytest.mark.parametrize(
+    ("credentials", "message"),
+    [
+        ({}, "Unable to locate credentials"),
+        ({"AWS_ACCESS_KEY_ID": "testing"}, "Partial credentials found"),
+    ],
+)
+def test_a_storage_without_credentials_has_the_code_of_wrong_input(
+    tmp_path: Path, data: str, option: str, credentials: dict[str, str], message: str
+) -> None:
+    pytest.importorskip("s3fs")
+    nothing = str(tmp_path / "nothing")
+    env = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing}
+    options = {"--train": data, option: "s3://bucket/place"}
+    arguments = [each for pair in options.items() for each in pair]
+    code, _, err = run("job", COUNTS, *arguments, "--no-tracking", cwd=tmp_path, env={**env, **credentials})
+    assert (code, f"{option}: 's3://bucket/place" in err, message in err) == (2, True, True), err
+    assert "train started" not in err
+
+
 def test_an_interrupted_training_is_saved_and_the_next_job_resumes_it(tmp_path: Path, data: str) -> None:
     options = ("--train", data, "--checkpoint", "checkpoint", "--save-model", "model", "--no-tracking")
     with Service("job", COUNTS, *options, cwd=tmp_path, begun="Listening at ") as job:
