@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,9 @@ from mistk_service.kinds.kind import PAUSING
 from mistk_service.workers.host.files import on_thread, remove_folders, require_writable_folder
 
 logger = logging.getLogger(__name__)
+
+#: The labels of each record by its id.
+Labels = Mapping[str, tuple[str, ...]]
 
 
 class Job:
@@ -89,6 +93,7 @@ class Job:
         settings = self._settings
         given = {"train": ("--train", settings.train), "test": ("--predict", settings.predict)}
         await self._require_writable()
+        truth = await self._truth()
         datasets = await self._start.datasets() | {name: each for name, each in given.items() if each[1] is not None}
         await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from)
         if settings.train is not None:
@@ -99,7 +104,7 @@ class Job:
                 await self._save(controller, "saveModel", settings.save_model, "--save-model")
         if settings.predict is not None:
             await self._steps.do(controller, "predict")
-            await self._keep_predictions(controller)
+            await self._keep_predictions(controller, truth)
 
     async def _require_writable(self) -> None:
         """Refuse folders for results that cannot be written, before the work and not after it.
@@ -114,6 +119,21 @@ class Job:
         for field, place in places.items():
             if place is not None:
                 await on_thread(remove_folders, await on_thread(require_writable_folder, place, field))
+
+    async def _truth(self) -> Labels | None:
+        """Return the ground truth, if there is one. It is read before the work, so that a mistake in it costs none.
+
+        Raises:
+            InvalidRequest: it cannot be read.
+            StorageUnreachable: it cannot be fetched.
+        """
+        if self._settings.evaluate is None:
+            return None
+        file = await self._start.fetch(self._settings.evaluate, "--evaluate")
+        try:
+            return await on_thread(partial(read_labels, Path(file), "ground_truth", scores=False))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"--evaluate: {error}", field="--evaluate") from error
 
     async def _checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume, if there is one."""
@@ -136,15 +156,14 @@ class Job:
             logger.info("The training starts from the beginning: %s", error)
             return None
 
-    async def _keep_predictions(self, controller: Controller) -> None:
+    async def _keep_predictions(self, controller: Controller, truth: Labels | None) -> None:
         settings = self._settings
-        if settings.save_predictions is None and settings.evaluate is None:
+        if settings.save_predictions is None and truth is None:
             return
         place = settings.save_predictions or str(self._scratch / "predictions")
         folder = await self._save(controller, "savePredictions", place, "--save-predictions")
-        if settings.evaluate is not None:
-            truth = await self._start.fetch(settings.evaluate, "--evaluate")
-            await asyncio.to_thread(_evaluate, folder, Path(truth))
+        if truth is not None:
+            await asyncio.to_thread(_evaluate, folder, truth)
             await self._store(folder, place, "--save-predictions")
 
     async def _save(self, controller: Controller, operation: str, place: str, field: str) -> Path:
@@ -214,14 +233,13 @@ class Job:
         controller.shutdown()
 
 
-def _evaluate(folder: Path, truth: Path) -> None:
+def _evaluate(folder: Path, truth: Labels) -> None:
     """Compare the predictions in a folder with the truth; log the accuracy, and write all figures to ``evaluation.json``.
 
     Raises:
-        InvalidRequest: a file cannot be read, or the records are not the same.
+        InvalidRequest: the predictions cannot be read, or the records are not the same.
     """
-    predictions = read_labels(folder, "predictions", scores=True)
-    found = compare(predictions, read_labels(truth, "ground_truth", scores=False))
+    found = compare(read_labels(folder, "predictions", scores=True), truth)
     if found is None:
         raise InvalidRequest("--evaluate: expected one class for each record.", field="--evaluate")
     (folder / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")

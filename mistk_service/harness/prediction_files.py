@@ -174,8 +174,9 @@ def _json_records(file: Path, text: str) -> Iterator[tuple[str, str, tuple[str, 
             labels = tuple(str(value["label"]) for value in item["values"])
             yield f"items[{index}]", str(item["recordId"]), labels
     except (ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
         raise InvalidRequest(
-            f"{file} is not a list of records ({error!r}); expected "
+            f"{file} is not a list of records ({reason}); expected "
             '{"items": [{"recordId": "a", "values": [{"label": "7"}]}]}.'
         ) from error
 

@@ -68,6 +68,14 @@ def test_wrong_input_has_a_code_that_says_not_to_try_again(tmp_path: Path, data:
             "--evaluate: there are no predictions; expected --predict too.",
         ),
         (
+            (COUNTS, "--train", data, "--predict", data, "--evaluate", "nowhere.csv"),
+            "--evaluate: 'nowhere.csv' does not",
+        ),
+        (
+            (COUNTS, "--train", data, "--predict", data, "--evaluate", "data.json"),
+            "data.json is not a list of records (no 'items')",
+        ),
+        (
             (COUNTS, "--train", data, "--save-model", f"{data}/model"),
             "--save-model: the folder 'data.csv/model' cannot be",
         ),
