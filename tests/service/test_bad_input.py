@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.service.harness import API, JSON, RECORD, Service, accepted, raw, refused
+from tests.support.examples import examples
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,9 @@ def test_properties_that_are_not_an_object_are_refused(unchanged: Service) -> No
 # --- identifiers ------------------------------------------------------------------------------------------------------
 
 over_http = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 surrogates = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF, categories=["Cs"])
 

@@ -49,6 +49,7 @@ ON_TRACKING = ("tests/page/test_charts.py", "tests/page/test_compare.py", "tests
 #: Tests for which a process has to load all of MLflow, its server or its client, which takes eight seconds of a processor.
 ON_MLFLOW = re.compile(
     r"\[(.*-)?mlflow(-[^.]*)?\]|_from_an_mlflow_server_|::test_mlflows_clients_work|::test_the_mlflow_client_works"
+    r"|::test_the_names_are_mlflows|::test_the_real_client_reads_|_that_mlflow_understands|/mlflow_pyfunc/tests/"
     r"|/test_(large_files|mlflow_client|mlflow_server|outages|prediction_apis|saved_models)\.py"
     r"|\[(docs/howto/serve-(a-scikit-learn-model|other-apis)"
     r"|plugins/(mlflow_pyfunc|sklearn_estimator)/README)\.md\]"
