@@ -116,8 +116,9 @@ def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     except OSError as error:
         raise BadCheckpoint(f"The checkpoint {str(file)!r} cannot be read: {error.strerror or error}.") from error
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        # Not numpy's own text, which advises to load any other file as a pickle.
         raise BadCheckpoint(
-            f"{str(file)!r} is not a checkpoint of the digits model, or it is damaged: {error}."
+            f"{str(file)!r} is not a checkpoint of the digits model, or it is damaged. Expected a file that saveModel wrote."
         ) from error
 
 
