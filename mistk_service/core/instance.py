@@ -375,7 +375,7 @@ class Instance:
 
 
 def _reason(text: str) -> str:
-    return f" ({text})" if text else ""
+    return f" ({text.removesuffix('.')})" if text else ""
 
 
 _OUTCOMES: dict[type, str] = {

@@ -115,7 +115,7 @@ async def test_a_saving_that_is_not_implemented_leads_back_to_where_it_was(
     launch: Launch, tmp_path: Path, operation: str
 ):
     instance = await launch("raises:Raises", "thread")
-    properties = {"hook": HOOKS[operation], "error": "NotImplementedError"}
+    properties = {"hook": HOOKS[operation], "error": "NotImplementedError."}
     status = await run_until(instance, operation, tmp_path, properties)
     assert status["state"] == "ready"
     assert status["payload"]["lastActivity"]["outcome"] == "unsupported"

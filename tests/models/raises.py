@@ -25,6 +25,7 @@ def _chained() -> Exception:
 ERRORS = {
     "ValueError": lambda: ValueError("that went wrong"),
     "NotImplementedError": lambda: NotImplementedError("not this one"),
+    "NotImplementedError.": lambda: NotImplementedError("not this one."),
     "RequestError": lambda: RequestError("epochs must be at least 1", field="hyperparameters.epochs"),
     "Unprintable": Unprintable,
     "surrogate": lambda: ValueError("a lone surrogate \ud800 here"),
