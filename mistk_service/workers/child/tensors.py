@@ -38,7 +38,7 @@ def tensors_of(result: Any, counts: Sequence[int] | None = None, declared: Seque
     """
     if not isinstance(result, Mapping):
         raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
-    arrays = {name: np.asarray(value) for name, value in as_declared(result, declared).items()}
+    arrays = {name: _as_array(value) for name, value in as_declared(result, declared).items()}
     if counts is None:
         return [Tensors(tuple(_tensor(name, array) for name, array in arrays.items()))]
     records = sum(counts)
@@ -68,7 +68,7 @@ def as_declared(outputs: Mapping[Any, Any], declared: Sequence[TensorSpec]) -> d
 
 
 def _as_declared(spec: TensorSpec, value: Any) -> np.ndarray[Any, Any]:
-    array = np.asarray(value)
+    array = _as_array(value)
     if not array.size and array.ndim == 1 and not isinstance(value, np.ndarray):
         # An empty list does not show how many dimensions its records would have.
         array = array.reshape(0, *(max(0, size) for size in spec.shape[1:]))
@@ -78,6 +78,12 @@ def _as_declared(spec: TensorSpec, value: Any) -> np.ndarray[Any, Any]:
             "declares"
         )
     return _converted(spec, array)
+
+
+def _as_array(value: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    # In numpy's arrays of strings, zeros at the end of a string are lost.
+    return np.asarray(value, object) if array.dtype.kind in "SU" and array is not value else array
 
 
 def _described(spec: TensorSpec) -> str:

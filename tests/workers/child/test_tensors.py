@@ -116,6 +116,7 @@ def test_arrays_come_back_as_they_were_and_read_only(given_arrays: dict[str, Any
         ([[1.5, 2.5]], np.array([[1.5, 2.5]])),
         (np.array(["é", "b"]), np.array(["é".encode(), b"b"], dtype=object)),
         (np.float16(2), np.array(2, dtype="f2")),
+        ([[b"a\0", b""]], np.array([[b"a\0", b""]], dtype=object)),
     ],
 )
 def test_any_layout_and_what_is_like_an_array_is_taken(value: Any, expected: Any):
@@ -131,6 +132,7 @@ def test_any_layout_and_what_is_like_an_array_is_taken(value: Any, expected: Any
         ({"a": np.zeros(1, "c8")}, "a: a tensor cannot have the data type complex64"),
         ({"a": np.zeros(1, "M8[s]")}, "data type datetime64"),
         ({"a": np.array([object()])}, "a: a value of type object"),
+        ({"a": ["x", 1]}, "a: a value of type int"),
     ],
 )
 def test_what_cannot_be_a_tensor_is_named(result: Any, message: str):
