@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import logging
@@ -55,7 +54,7 @@ def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
     threading.Thread(target=wait, name="shutdown-deadline", daemon=True).start()
 
 
-def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop, exit_code: int = 0) -> NoReturn:
+def finish(end: Deadline, threads: Deadline, exit_code: int = 0) -> NoReturn:
     """Exit the process when its threads have ended, or at their deadline.
 
     Functions registered with :mod:`atexit` are called. The interpreter's own finalization is skipped: it waits for executors,
@@ -64,12 +63,11 @@ def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop, ex
     Args:
         end: the deadline of the process, around that of :func:`watch`.
         threads: when threads are abandoned.
-        loop: the event loop, which has ended.
         exit_code: the exit code of the process.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        # The loop would restore the default when it is closed: a traceback for SIGINT.
-        loop.remove_signal_handler(number)
+        # In place of the event loop's handler, which is not removed before: the default would end the process with another
+        # exit code.
         signal.signal(number, lambda *_: end.bring_forward(0.0))
     for thread in _non_daemons():
         threads.join(thread)

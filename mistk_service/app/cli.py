@@ -175,7 +175,7 @@ def _run(settings: Settings, script: Script | None, on_ready: Callable[[str, Kin
         with _url_file(settings.url_file) as on_listening:
             shutdown = runner.run(run(settings, sock, on_listening, on_ready, script=script))
         shutdown.shut_down_executors()
-        finish(shutdown.end, shutdown.threads, runner.get_loop(), shutdown.exit_code)
+        finish(shutdown.end, shutdown.threads, shutdown.exit_code)
 
 
 def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
