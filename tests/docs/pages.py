@@ -135,7 +135,7 @@ class PageRun:
             if server.poll() is None:
                 server.send_signal(signal.SIGTERM)
         codes = [server.wait(timeout=30) for server in self._servers]
-        assert codes == [0] * len(codes)
+        assert codes == [0] * len(codes), codes
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ Run with ``python -I -S``, which takes a twentieth of the time that it takes to 
 MISTK_TEST_STARTER of the environment has the descriptor of :attr:`tests.support.preloaded.Starter.requests`.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -19,8 +20,16 @@ request = [["-m", "mistk_service", *sys.argv[1:]], os.getcwd(), environment, Fal
 connection.sendall(json.dumps(request).encode() + b"\n")
 lines = connection.makefile("rb")
 pid = int(lines.readline())
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, _: os.kill(pid, number))
+
+
+def forward(number: int, _: object) -> None:
+    """Pass a signal on, unless the process has just ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+for each in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(each, forward)
 code = int(lines.readline())
 if code < 0:
     signal.signal(-code, signal.SIG_DFL)
