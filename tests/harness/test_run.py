@@ -137,14 +137,14 @@ def test_the_pipeline_of_a_plugin_works(tmp_path: Path, plugin: str, metric: str
 def test_plain_lines_tell_what_happens(url: str, tmp_path: Path) -> None:
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(
-        f"model: {url}\nsteps:\n- initialize:\n    hyperparameters: {{epochs: 20}}\n- build_model\n"
+        f"model: {url}\nsteps:\n- initialize:\n    hyperparameters: {{epochs: 200}}\n- build_model\n"
         f"- load_data: {{train: {DATA / 'train.csv'}}}\n- train\n"
     )
     result = CliRunner().invoke(run, ["--pipeline", str(pipeline)])
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == f"The model is at {url}"
-    assert any(line.startswith("  training  ") and " of 20 epochs" in line for line in lines)
+    assert any(line.startswith("  training  ") and " of 200 epochs" in line for line in lines)
     assert any(line.startswith("✓ train → ready  ") and "accuracy" in line for line in lines)
     assert lines[-1] == "Validation completed"
 

@@ -169,9 +169,11 @@ class Proxy:
     async def _become(self, mode: str | bytes) -> None:
         if self._server is not None:
             self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A connection that has just been accepted gets its task in a later turn of the loop. That task closes it, once begun.
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.sleep(0)
         self._mode, self._server, self.requests = mode, None, 0
         if mode != "gone":
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
