@@ -85,7 +85,7 @@ OWNERS = {
     "flask": set(),
     "grpc": {"doors"},
     "grpc_health": {"doors"},
-    "h11": {"web"},
+    "h11": set(),
     "httptools": {"web"},
     "httpx": {"app", "client", "tracking"},
     "prometheus_client": {"doors", "tracking"},

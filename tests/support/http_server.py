@@ -15,9 +15,9 @@ from mistk_service.web.server import HttpLimits, server_config
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp, parser: str, limits: HttpLimits | None = None) -> AsyncIterator[int]:
-    """Serve with the parser ``h11`` or ``httptools`` on the running loop; give the port."""
-    config = server_config(app, limits or HttpLimits(), refusal, parser=parser, lifespan="off")
+async def served(app: ASGIApp, limits: HttpLimits | None = None) -> AsyncIterator[int]:
+    """Serve on the running loop; give the port."""
+    config = server_config(app, limits or HttpLimits(), refusal, lifespan="off")
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()

@@ -260,9 +260,8 @@ def _load_service() -> None:
     import mistk_service.tracking.sql
     from mistk_service.resources import contract_path, load_contract
 
-    for optional in ("uvloop", "mistk_service.web.server.with_httptools"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(optional)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("uvloop")
     for contract in contract_path().parent.glob("*.yaml"):
         load_contract(contract.name)
     # What creates and reads a store is compiled at the first one.

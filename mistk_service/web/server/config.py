@@ -116,6 +116,7 @@ class ServerConfig(uvicorn.Config):
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # uvicorn would trust every program on this machine
             timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # asyncio takes fractions
             **options,
         )

@@ -21,15 +21,10 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("parser", ["h11", "httptools"])
 @pytest.mark.parametrize("request_", AMBIGUOUS.values(), ids=AMBIGUOUS)
-async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_the_connection_ends(
-    parser: str, request_: bytes
-) -> None:
-    if parser == "httptools":
-        pytest.importorskip("httptools")
+async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_the_connection_ends(request_: bytes) -> None:
     app = App()
-    async with served(RequestFilter(app, "0.0.0.0", (), answer), parser) as port, connected(port) as client:
+    async with served(RequestFilter(app, "0.0.0.0", (), answer)) as port, connected(port) as client:
         client.send(request_)
         status, error = await client.answer()
         assert (status, error["code"]) == (400, 400)
@@ -38,11 +33,8 @@ async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_the_connect
     assert not app.asked.is_set()
 
 
-@pytest.mark.parametrize("parser", ["h11", "httptools"])
-async def test_what_no_application_answers_is_confined_too(parser: str) -> None:
-    if parser == "httptools":
-        pytest.importorskip("httptools")
-    async with served(App(), parser) as port, connected(port) as client:
+async def test_what_no_application_answers_is_confined_too() -> None:
+    async with served(App()) as port, connected(port) as client:
         client.send(b"nonsense\r\n\r\n")
         answer = (await client.end()).lower()
         assert b"x-content-type-options: nosniff" in answer

@@ -54,12 +54,9 @@ class Receiving:
         await App()(scope, counting, send)
 
 
-@pytest.mark.parametrize("parser", ["h11", "httptools"])
-async def test_a_body_that_does_not_fit_beside_the_unfinished_ones_is_refused_until_they_are_done(parser: str) -> None:
-    if parser == "httptools":
-        pytest.importorskip("httptools")
+async def test_a_body_that_does_not_fit_beside_the_unfinished_ones_is_refused_until_they_are_done() -> None:
     app = Receiving()
-    async with served(app, parser) as port, connected(port) as first, connected(port) as second:
+    async with served(app) as port, connected(port) as first, connected(port) as second:
         first.send(post(SIZE), b"x" * (SIZE - 1))
         await app.arrived(SIZE - 1)
         second.send(post(SIZE), b"x" * SIZE)
@@ -78,7 +75,7 @@ async def test_a_body_that_does_not_fit_beside_the_unfinished_ones_is_refused_un
 @pytest.mark.parametrize("begun", [post(SIZE), CHUNKED + b"927c0\r\n"], ids=["a length", "chunks"])
 async def test_what_an_aborted_body_took_is_free_again(begun: bytes) -> None:
     app = Receiving()
-    async with served(app, "h11") as port, connected(port) as client:
+    async with served(app) as port, connected(port) as client:
         for number in range(1, 4):
             async with connected(port) as aborted:
                 aborted.send(begun, b"x" * (SIZE - 1))
@@ -89,6 +86,6 @@ async def test_what_an_aborted_body_took_is_free_again(begun: bytes) -> None:
 
 
 async def test_files_do_not_count() -> None:
-    async with served(Receiving(), "h11") as port, connected(port) as client:
+    async with served(Receiving()) as port, connected(port) as client:
         client.send(post(2 * LIMIT).replace(b"POST", b"PUT"), b"x" * 2 * LIMIT)
         assert (await client.answer())[0] == 200

@@ -1,4 +1,4 @@
-"""The limits of the HTTP server on the size, the speed and the number of requests, with both parsers."""
+"""The limits of the HTTP server on the size, the speed and the number of requests."""
 
 from __future__ import annotations
 
@@ -24,14 +24,6 @@ pytestmark = pytest.mark.anyio
 SMALL = HttpLimits(head_bytes=4096, head_lines=20)
 #: Soon enough for what is awaited, and never for what is not.
 SOON, NEVER = 0.05, 3600.0
-
-
-@pytest.fixture(params=["h11", "httptools"])
-def parser(request: pytest.FixtureRequest) -> str:
-    if request.param == "httptools":
-        pytest.importorskip("httptools")
-    name: str = request.param
-    return name
 
 
 @dataclass
@@ -108,8 +100,8 @@ TOO_LARGE = {
 
 
 @pytest.mark.parametrize("request_", TOO_LARGE.values(), ids=TOO_LARGE)
-async def test_a_head_beyond_the_limits_is_refused_and_ends_the_connection(parser: str, request_: bytes) -> None:
-    async with served(App(), parser, SMALL) as port, connected(port) as client:
+async def test_a_head_beyond_the_limits_is_refused_and_ends_the_connection(request_: bytes) -> None:
+    async with served(App(), SMALL) as port, connected(port) as client:
         client.send(request_)
         status, error = await client.answer()
         assert (status, error["code"]) == (431, 431)
@@ -118,9 +110,9 @@ async def test_a_head_beyond_the_limits_is_refused_and_ends_the_connection(parse
 
 
 @pytest.mark.parametrize("before", [get(), post(3) + b"abc", get("/wait")], ids=["a GET", "a POST", "one in work"])
-async def test_a_further_request_is_held_to_the_limits_too(parser: str, before: bytes) -> None:
+async def test_a_further_request_is_held_to_the_limits_too(before: bytes) -> None:
     app = App()
-    async with served(app, parser, SMALL) as port, connected(port) as client:
+    async with served(app, SMALL) as port, connected(port) as client:
         client.send(before + get("/", *[b"X: x"] * 30))
         app.let.set()
         answers = await client.end()
@@ -128,17 +120,17 @@ async def test_a_further_request_is_held_to_the_limits_too(parser: str, before: 
         assert answers.count(b"HTTP/1.1") <= 2
 
 
-async def test_a_head_within_the_limits_is_served_in_any_pieces(parser: str) -> None:
+async def test_a_head_within_the_limits_is_served_in_any_pieces() -> None:
     request = get("/", *[b"X-%d: %s" % (i, b"x" * 150) for i in range(19)])
-    async with served(App(), parser, SMALL) as port, connected(port) as client:
+    async with served(App(), SMALL) as port, connected(port) as client:
         for byte in (request[i : i + 1] for i in range(len(request))):
             client.send(byte)
             await client.writer.drain()
         assert await client.answer() == (200, {"read": 0, "headers": 20})
 
 
-async def test_a_large_body_is_not_a_large_head(parser: str) -> None:
-    async with served(App(), parser, SMALL) as port, connected(port) as client:
+async def test_a_large_body_is_not_a_large_head() -> None:
+    async with served(App(), SMALL) as port, connected(port) as client:
         for _ in range(2):
             client.send(post(3_000_000), b"\n" * 3_000_000)
             assert await client.answer() == (200, {"read": 3_000_000, "headers": 2})
@@ -147,53 +139,48 @@ async def test_a_large_body_is_not_a_large_head(parser: str) -> None:
             assert (status, answer["read"]) == (200, 100_000)
 
 
-async def test_a_body_is_read_although_its_request_offers_another_protocol(parser: str) -> None:
+async def test_a_body_is_read_although_its_request_offers_another_protocol() -> None:
     # As Java's HttpClient does by default; the offer counts only in the head.
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAI\r\n\r\n"
     body = b"\r\nUpgrade: h2c\r\n"
-    async with served(App(), parser, SMALL) as port, connected(port) as client:
+    async with served(App(), SMALL) as port, connected(port) as client:
         for _ in range(2):
             client.send(post(len(body))[:-2] + offer, body)
             assert await client.answer() == (200, {"read": len(body), "headers": 5})
 
 
-async def test_requests_that_are_sent_ahead_are_answered_in_order_up_to_a_number(parser: str) -> None:
-    async with served(App(), parser, dataclasses.replace(SMALL, pipelined=50)) as port:
+async def test_requests_that_are_sent_ahead_are_answered_in_order_up_to_a_number() -> None:
+    async with served(App(), dataclasses.replace(SMALL, pipelined=50)) as port:
         async with connected(port) as client:
             client.send(*(get("/", *[b"X: x"] * n) for n in range(10)))
             assert [(await client.answer())[1]["headers"] for _ in range(10)] == list(range(1, 11))
         async with connected(port) as client:
             client.send(get() * 1000)
-            if parser == "httptools":
-                assert (await client.answer())[0] == 400
-            else:  # which does not look at a request before the one ahead of it is answered
-                assert [await client.answer() for _ in range(1000)]
+            assert (await client.answer())[0] == 400
 
 
-async def test_half_a_request_is_answered_after_a_while_that_it_is_late(parser: str) -> None:
+async def test_half_a_request_is_answered_after_a_while_that_it_is_late() -> None:
     limits = HttpLimits(head_timeout=SOON)
-    async with served(App(), parser, limits) as port, connected(port) as client:
+    async with served(App(), limits) as port, connected(port) as client:
         client.send(get()[:-2])
         status, error = await client.answer()
         assert (status, error["code"]) == (408, 408)
         assert await client.end() == b""
 
 
-async def test_half_of_a_further_request_is_late_too(parser: str) -> None:
+async def test_half_of_a_further_request_is_late_too() -> None:
     limits = HttpLimits(head_timeout=SOON)
-    async with served(App(), parser, limits) as port, connected(port) as client:
+    async with served(App(), limits) as port, connected(port) as client:
         client.send(get())
         assert (await client.answer())[0] == 200
         client.send(get()[:-2])
         assert (await client.answer())[0] == 408
 
 
-async def test_a_silent_connection_is_closed_and_one_that_waits_for_its_answer_or_between_requests_is_not(
-    parser: str,
-) -> None:
+async def test_a_silent_connection_is_closed_and_one_that_waits_for_its_answer_or_between_requests_is_not() -> None:
     app = App()
     limits = HttpLimits(head_timeout=SOON, body_timeout=SOON, keep_alive=NEVER)
-    async with served(app, parser, limits) as port, connected(port) as client, connected(port) as waiting:
+    async with served(app, limits) as port, connected(port) as client, connected(port) as waiting:
         client.send(get())
         waiting.send(post(3).replace(b"/", b"/wait", 1) + b"abc")
         assert (await client.answer())[0] == 200
@@ -205,17 +192,17 @@ async def test_a_silent_connection_is_closed_and_one_that_waits_for_its_answer_o
         assert (await waiting.answer())[0] == 200
 
 
-async def test_a_connection_is_kept_for_as_long_as_is_said(parser: str) -> None:
-    async with served(App(), parser, HttpLimits(keep_alive=SOON)) as port, connected(port) as client:
+async def test_a_connection_is_kept_for_as_long_as_is_said() -> None:
+    async with served(App(), HttpLimits(keep_alive=SOON)) as port, connected(port) as client:
         client.send(get())
         assert (await client.answer())[0] == 200
         assert await client.end() == b""
 
 
 @pytest.mark.parametrize("sent", [post(1000), post(1000) + b"x", CHUNKED, CHUNKED + b"5\r\nabc"])
-async def test_a_body_that_makes_no_progress_is_given_up(parser: str, sent: bytes) -> None:
+async def test_a_body_that_makes_no_progress_is_given_up(sent: bytes) -> None:
     app = App()
-    async with served(app, parser, HttpLimits(body_timeout=SOON)) as port, connected(port) as client:
+    async with served(app, HttpLimits(body_timeout=SOON)) as port, connected(port) as client:
         client.send(sent)
         status, error = await client.answer()
         assert (status, error["code"]) == (408, 408)
@@ -223,7 +210,7 @@ async def test_a_body_that_makes_no_progress_is_given_up(parser: str, sent: byte
         await app.left.wait()
 
 
-async def test_a_body_that_the_service_does_not_read_for_a_while_is_not_late(parser: str) -> None:
+async def test_a_body_that_the_service_does_not_read_for_a_while_is_not_late() -> None:
     let = asyncio.Event()
 
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,7 +219,7 @@ async def test_a_body_that_the_service_does_not_read_for_a_while_is_not_late(par
 
     # The service resumes just as the time for the body has passed again.
     limits = HttpLimits(head_timeout=40 * SOON, body_timeout=20 * SOON, keep_alive=NEVER)
-    async with served(late, parser, limits) as port, connected(port) as client, connected(port) as silent:
+    async with served(late, limits) as port, connected(port) as client, connected(port) as silent:
         client.send(post(3_000_000), b"x" * 1_000_000)
         assert await silent.end() == b""
         client.send(b"x" * 2_000_000)
@@ -240,9 +227,9 @@ async def test_a_body_that_the_service_does_not_read_for_a_while_is_not_late(par
         assert await client.answer() == (200, {"read": 3_000_000, "headers": 2})
 
 
-async def test_one_connection_too_many_takes_the_place_of_the_one_that_has_been_idle_for_longest(parser: str) -> None:
+async def test_one_connection_too_many_takes_the_place_of_the_one_that_has_been_idle_for_longest() -> None:
     async with (
-        served(App(), parser, HttpLimits(connections=3)) as port,
+        served(App(), HttpLimits(connections=3)) as port,
         connected(port) as first,
         connected(port) as second,
         connected(port) as third,
@@ -259,9 +246,9 @@ async def test_one_connection_too_many_takes_the_place_of_the_one_that_has_been_
             assert (await client.answer())[0] == 200
 
 
-async def test_where_no_connection_is_idle_one_too_many_is_refused(parser: str) -> None:
+async def test_where_no_connection_is_idle_one_too_many_is_refused() -> None:
     app = App()
-    async with served(app, parser, HttpLimits(connections=1)) as port, connected(port) as client:
+    async with served(app, HttpLimits(connections=1)) as port, connected(port) as client:
         client.send(get("/wait"))
         await app.asked.wait()
         async with connected(port) as further:
@@ -272,7 +259,7 @@ async def test_where_no_connection_is_idle_one_too_many_is_refused(parser: str) 
         assert (await client.answer())[0] == 200
 
 
-async def test_a_client_that_does_not_take_its_answer_is_let_go(parser: str) -> None:
+async def test_a_client_that_does_not_take_its_answer_is_let_go() -> None:
     gone = asyncio.Event()
 
     async def much(scope: Scope, receive: Receive, send: Send) -> None:
@@ -282,7 +269,7 @@ async def test_a_client_that_does_not_take_its_answer_is_let_go(parser: str) -> 
         gone.set()
 
     limits = HttpLimits(send_timeout=SOON)
-    async with served(much, parser, limits) as port, connected(port) as client:
+    async with served(much, limits) as port, connected(port) as client:
         transport = client.writer.transport
         assert isinstance(transport, asyncio.Transport)
         transport.pause_reading()
@@ -290,8 +277,8 @@ async def test_a_client_that_does_not_take_its_answer_is_let_go(parser: str) -> 
         await gone.wait()
 
 
-async def test_what_is_not_http_is_answered_with_an_error_of_the_service(parser: str) -> None:
-    async with served(App(), parser) as port, connected(port) as client:
+async def test_what_is_not_http_is_answered_with_an_error_of_the_service() -> None:
+    async with served(App()) as port, connected(port) as client:
         client.send(b"\x16\x03\x01 what a TLS client sends\r\n\r\n")
         status, error = await client.answer()
         assert (status, error["code"]) == (400, 400)
@@ -305,7 +292,7 @@ class Knot:
         self.itself = self
 
 
-async def test_what_many_connections_leave_behind_is_collected_when_they_have_gone(parser: str) -> None:
+async def test_what_many_connections_leave_behind_is_collected_when_they_have_gone() -> None:
     loop, collected = asyncio.get_running_loop(), asyncio.Event()
 
     async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
@@ -314,7 +301,7 @@ async def test_what_many_connections_leave_behind_is_collected_when_they_have_go
 
     gc.disable()  # the collector by itself may take any time
     try:
-        async with served(leaving, parser) as port:
+        async with served(leaving) as port:
             for _ in range(2000):
                 async with connected(port) as client:
                     client.send(get("/", b"Connection: close"))

@@ -1,0 +1,447 @@
+"""HTTP/1.1 connections, with limits on what a client may send and on how long that may take.
+
+httptools parses the requests, and uvicorn's server makes and ends the connections. Its own protocol has a keep-alive timeout
+only, and does not limit heads: the parser joins the pieces of a header again for each piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.server import ServerState
+
+from mistk_service.web.server.config import ServerConfig
+from mistk_service.web.server.exchange import Exchange
+
+logger = logging.getLogger(__name__)
+
+#: Seconds in which a refused client can read the answer before the connection is closed. Closed over unread data, the
+#: connection would be reset, and the client might never see the answer.
+_LINGER = 2.0
+
+#: A status and a message.
+Answer = tuple[int, str]
+
+_TOO_LARGE: Answer = (
+    431,
+    "The request line and the headers are too large: at most {0.head_bytes} bytes and {0.head_lines} headers are "
+    "accepted. Send fewer or shorter ones; data belongs in the body.",
+)
+_TOO_MANY_AHEAD: Answer = (
+    400,
+    "The connection has more than {0.pipelined} requests waiting for their answers. Wait for some, or open further ones.",
+)
+_SLOW_HEAD: Answer = (
+    408,
+    "The request was not complete within {0.head_timeout:g} s. Send it at once, on a new connection.",
+)
+_SLOW_BODY: Answer = (
+    408,
+    "The body of the request came too slowly: less than {0.body_rate:g} bytes a second for {0.body_timeout:g} s. "
+    "Send it again on a new connection.",
+)
+_TOO_MANY: Answer = (
+    503,
+    "The service has reached its maximum number of connections. Try again later, or reuse connections.",
+)
+_INVALID: Answer = (400, "This is not a valid HTTP/1.1 request.")
+_UPGRADE_REFUSED: Answer = (
+    400,
+    "The request offers another protocol, which is not supported. Send it without Upgrade.",
+)
+
+#: Bytes of a header other than its name and its value: a colon, a space and the end of the line.
+_SEPARATORS = 4
+
+#: The header with which a client offers another protocol.
+_UPGRADE = re.compile(rb"(?i)(?<=\r\n)(?=upgrade:)")
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection of a client, made by uvicorn's server.
+
+    Timers exist only while data is awaited. A request that arrives in one piece needs none.
+
+    Args:
+        config: the server's configuration.
+        server_state: the connections and tasks of the server.
+        app_state: what the lifespan of the application leaves to its requests.
+
+    Attributes:
+        transport: sends to the client.
+        write_paused: whether the client has to read before more is sent.
+        refused: whether a request was refused, so that the connection is about to be closed.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.refused = False
+        self._config = config
+        self._limits = config.limits
+        self._app = config.loaded_app
+        self._server = server_state
+        self._app_state = app_state
+        self._loop = asyncio.get_running_loop()
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        # Requests that were sent before the response that closes the connection are no errors.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._endpoints: dict[str, Any] = {}
+        # What the client sends.
+        self._piece = 0
+        #: Bytes of further pieces since the parser's last progress.
+        self._without_progress = 0
+        self._objection: Answer | None = None
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._awaits_continue = False
+        self._in_body = False
+        # Requests: the one that is received, the one that is answered, and those that wait for that.
+        self._receiving: Exchange | None = None
+        self._answering: Exchange | None = None
+        self._ahead: deque[Exchange] = deque()
+        # Flow control.
+        self.write_paused = False
+        self._read_paused = False
+        self._writable: asyncio.Event | None = None
+        # Time.
+        self._awaited: Literal["head", "body", "end"] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
+        self._progress = 0
+        self._was_paused = False
+        self._unsent = 0
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept a connection, or refuse it if there are too many."""
+        self.transport = transport  # type: ignore[assignment]  # that of a stream
+        self._server.connections.add(self)  # type: ignore[arg-type]  # it has the methods of uvicorn's that are used
+        self._endpoints = {
+            "server": _address(transport.get_extra_info("sockname")),
+            "client": _address(transport.get_extra_info("peername")),
+            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
+        }
+        if len(self._server.connections) > self._config.most_connections and not self._config.end_idle():
+            self.refuse(_TOO_MANY, linger=False)
+            return
+        self._config.idle[self] = None
+        self._await("head")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio gives it
+        """Clean up after a connection."""
+        self._config.idle.pop(self, None)
+        self._server.connections.discard(self)
+        self._await(None)
+        for timer in (self._write_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._answering is not None:
+            self._answering.disconnect()
+        self._ahead.clear()
+        self.resume_writing()
+        self._parser = None  # it refers to this connection
+        self._config.closed()
+
+    def shutdown(self) -> None:
+        """Close the connection after the current response; called by uvicorn."""
+        if self._answering is None:
+            self.transport.close()
+        else:
+            self._answering.keep_alive = False
+
+    # --- what the client sends ----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse data, and start the timer for what has to follow."""
+        if self.refused or self._parser is None:
+            return
+        self._idle_since = None
+        if not self._in_body and b"pgrade" in data:
+            data = _without_upgrade(data)
+        self._piece = len(data)
+        self._without_progress += self._piece
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.refuse(self._objection or _INVALID)
+        except httptools.HttpParserUpgrade:
+            self.refuse(_UPGRADE_REFUSED)
+        if self._without_progress > self._limits.head_bytes or (
+            not self._in_body and len(self._headers) > self._limits.head_lines
+        ):
+            self.refuse(_TOO_LARGE)
+        if self.refused or self.transport.is_closing():
+            return
+        busy = self._answering is not None
+        if busy:
+            self._config.idle.pop(self, None)
+        # No timeout for the next request while one is being answered.
+        self._await("body" if self._in_body else None if busy else "head")
+        self._progress += self._piece
+        self._was_paused = self._was_paused or self._read_paused
+
+    def on_message_begin(self) -> None:
+        """Begin a request; called by the parser, like the following ones."""
+        self._without_progress = 0
+        self._url = b""
+        self._headers = []
+        self._awaits_continue = False
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. The trailers of a chunked body are dropped."""
+        if self._in_body:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._awaits_continue = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Check the size of the head, and start the request unless another one is ahead of it."""
+        parser, headers = self._parser, self._headers
+        assert parser is not None
+        if len(headers) > self._limits.head_lines:
+            self._stop(_TOO_LARGE)
+        # Most heads come in one piece.
+        if self._without_progress or self._piece > self._limits.head_bytes:
+            size = sum(len(name) + len(value) + _SEPARATORS for name, value in headers)
+            if len(self._url) + size > self._limits.head_bytes:
+                self._stop(_TOO_LARGE)
+        self._in_body = True
+        version = parser.get_http_version()
+        path, query = _split(self._url)
+        text = path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            **self._endpoints,
+            "method": parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+            "state": self._app_state.copy(),
+        }
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        exchange = Exchange(self, scope, keep_alive=keep_alive, awaits_continue=self._awaits_continue)
+        self._receiving = exchange
+        if self._answering is None:
+            self._start(exchange)
+        elif len(self._ahead) < self._limits.pipelined:
+            self.pause_reading()
+            self._ahead.append(exchange)
+        else:
+            self._stop(_TOO_MANY_AHEAD)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._without_progress = 0
+        assert self._receiving is not None
+        self._receiving.add_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._without_progress = 0
+        self._in_body = False
+        assert self._receiving is not None
+        self._receiving.end_body()
+
+    def _stop(self, answer: Answer) -> None:
+        """Stop the parser, which raises an error."""
+        self._objection = answer
+        raise ValueError(answer[1])
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of every response."""
+        return self._server.default_headers
+
+    def _start(self, exchange: Exchange) -> None:
+        self._answering = exchange
+        exchange.task = self._loop.create_task(self._run(exchange))
+        self._server.tasks.add(exchange.task)
+
+    async def _run(self, exchange: Exchange) -> None:
+        try:
+            await exchange.run(self._app)
+        finally:
+            assert exchange.task is not None
+            self._server.tasks.discard(exchange.task)
+            exchange.task = None
+
+    def ended(self) -> None:
+        """Continue with the next request after a response has been sent."""
+        self._server.total_requests += 1
+        self._answering = None
+        if self.transport.is_closing():
+            return
+        self.resume_reading()
+        if self._ahead:
+            self._start(self._ahead.popleft())
+            return
+        self._config.idle[self] = None
+        self._idle_since = self._loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self._loop.call_later(self._limits.keep_alive, self._close_idle)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _close_idle(self) -> None:
+        """Close the connection if it has been idle for long enough. The timer outlives requests, which would be slower."""
+        self._idle_timer = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self._limits.keep_alive - self._loop.time()
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._idle_timer = self._loop.call_later(left, self._close_idle)
+
+    def _await(self, awaited: Literal["head", "body"] | None) -> None:
+        """Start the timer for the next data. A timer that runs for the same thing is kept."""
+        if awaited == self._awaited:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._awaited, self._progress, self._was_paused = awaited, 0, self._read_paused
+        if awaited is not None:
+            seconds = self._limits.head_timeout if awaited == "head" else self._limits.body_timeout
+            self._timer = self._loop.call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        if self._awaited == "body" and self._is_body_expected():
+            self._awaited = None
+            self._await("body")
+        elif self._awaited == "head" and not self._progress:
+            self.transport.close()  # there is no request to answer
+        else:
+            self.refuse(_SLOW_BODY if self._awaited == "body" else _SLOW_HEAD)
+
+    def _is_body_expected(self) -> bool:
+        enough = self._progress >= self._limits.body_rate * self._limits.body_timeout
+        # Time in which the service did not read does not count, even if it has just resumed. A client that waits for
+        # "100 Continue" does not send its body yet.
+        return enough or self._was_paused or (self._receiving is not None and self._receiving.awaits_continue)
+
+    # --- flow control -------------------------------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Read no further data until :meth:`resume_reading`."""
+        if not self._read_paused:
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._read_paused:
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Start to watch a client that does not read its response; called by the transport."""
+        self.write_paused = True
+        self._writable = asyncio.Event()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        """Stop watching; called by the transport."""
+        self.write_paused = False
+        if self._writable is not None:
+            self._writable.set()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough."""
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def _watch_sending(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._write_timer = self._loop.call_later(self._limits.send_timeout, self._send_timed_out)
+
+    def _send_timed_out(self) -> None:
+        if self.transport.get_write_buffer_size() == self._unsent:
+            self.transport.abort()
+        else:
+            self._watch_sending()
+
+    # --- refusals -----------------------------------------------------------------------------------------------------
+
+    def refuse(self, answer: Answer, *, linger: bool = True) -> None:
+        """Answer a request without the application, and close the connection."""
+        if self.refused or self.transport.is_closing():
+            return
+        self.refused = True
+        self._await(None)
+        self._ahead.clear()
+        if self._answering is not None:
+            self._answering.disconnect()
+            if self._answering.started:  # it can only be truncated
+                self.transport.close()
+                return
+        status, message = answer
+        message = message.format(self._limits)
+        logger.info("Refused a request from %s with %d: %s", self._endpoints["client"], status, message)
+        self.transport.write(self._config.refusal(status, message))
+        if not linger:
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.resume_reading()
+        self._awaited, self._timer = "end", self._loop.call_later(_LINGER, self.transport.abort)
+
+
+def _address(socket_name: Any) -> tuple[str, int] | None:
+    """Return the address and the port in the name of a socket."""
+    return (str(socket_name[0]), int(socket_name[1])) if isinstance(socket_name, tuple) else None
+
+
+def _split(target: bytes) -> tuple[bytes, bytes]:
+    """Return the path and the query of the target of a request.
+
+    Raises:
+        httptools.HttpParserInvalidURLError: it is none.
+    """
+    if target.startswith(b"/") and b"#" not in target:
+        path, _, query = target.partition(b"?")
+        return path, query
+    url = httptools.parse_url(target)
+    return url.path or b"/", url.query or b""
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Return a head with its offer of another protocol renamed: the server declines it, but the parser would drop the body.
+
+    Java's HttpClient offers HTTP/2 with its first request.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"declined-", head) + end + body

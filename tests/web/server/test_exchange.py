@@ -1,0 +1,183 @@
+"""Responses: what is sent together, what is sent at once, and what is no response."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from mistk_service.web.server import HttpLimits, server_config
+from tests.support.http_server import refusal, served
+from tests.web.server.test_connections import connected, get, post
+
+pytestmark = pytest.mark.anyio
+
+CHUNKS: list[tuple[bytes, bytes]] = []
+FOUR = [(b"content-length", b"4")]
+
+
+def start(headers: list[tuple[bytes, bytes]] = FOUR, status: int = 200) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def body(data: bytes = b"", *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def sending(*messages: Message) -> ASGIApp:
+    """An application that sends messages."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+class Transport(asyncio.Transport):
+    """Notes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def written(app: ASGIApp, request: bytes = get()) -> list[bytes]:
+    """Return what an application's response is written in."""
+    config = server_config(app, HttpLimits(), refusal, lifespan="off")
+    config.load()
+    state, transport = ServerState(), Transport()
+    make: Callable[..., Any] = config.http_protocol_class
+    connection = make(config=config, server_state=state, app_state={})
+    connection.connection_made(transport)
+    connection.data_received(request)
+    await asyncio.gather(*state.tasks)
+    connection.connection_lost(None)
+    return transport.written
+
+
+async def test_a_head_and_its_body_are_written_at_once() -> None:
+    assert await written(sending(start(), body(b"body"))) == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody"]
+
+
+async def test_the_first_chunk_is_written_with_the_head_and_the_last_with_the_end() -> None:
+    assert await written(sending(start(CHUNKS), body(b"first", more=True), body(b"last"))) == [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        b"4\r\nlast\r\n0\r\n\r\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "headers"),
+    [(get().replace(b"GET", b"HEAD"), 200, FOUR), (get(), 204, []), (get(), 304, [])],
+    ids=["HEAD", "204", "304"],
+)
+async def test_what_has_no_body_ends_with_its_head(request_: bytes, status: int, headers: list[Any]) -> None:
+    (answer,) = await written(sending(start(headers, status), body(b"" if headers == [] else b"body")), request_)
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"chunked" not in answer
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_first_part() -> None:
+    read = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(CHUNKS))
+        await read.wait()
+        await send(body(b"part"))
+
+    async with served(app) as port, connected(port) as client:
+        client.send(get("/", b"Connection: close"))
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        read.set()
+        assert await client.end() == b"4\r\npart\r\n0\r\n\r\n"
+
+
+async def test_a_client_that_waits_for_100_continue_is_told_when_its_body_is_read() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        received = await receive()
+        await sending(start(), body(received["body"]))(scope, receive, send)
+
+    async with served(app) as port, connected(port) as client:
+        client.send(post(4)[:-2] + b"Expect: 100-continue\r\n\r\n")
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"body")
+        assert (await client.reader.readuntil(b"body")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+BROKEN = {
+    "nothing": [],
+    "a body first": [body(b"body")],
+    "a head only": [start()],
+    "two heads": [start(), start()],
+    "a line break in a header": [start([(b"x", b"a\r\nset-cookie: b")]), body()],
+    "too long a body": [start(), body(b"body and more")],
+}
+
+
+@pytest.mark.parametrize("messages", BROKEN.values(), ids=BROKEN)
+async def test_an_application_that_sends_no_response_fails_for_the_client_and_in_the_log(
+    messages: list[Message], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        async with served(sending(*messages)) as port, connected(port) as client:
+            client.send(get())
+            answer = await client.end()
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert answer.endswith(b"\r\n\r\nInternal Server Error")
+    assert "ASGI application" in caplog.text
+
+
+CUT = {
+    "too short a body": [start(), body(b"b")],
+    "a body that does not end": [start(), body(b"b", more=True)],
+    "too long a body at its end": [start(), body(b"b", more=True), body(b"ody and more")],
+}
+
+
+@pytest.mark.parametrize("messages", CUT.values(), ids=CUT)
+async def test_a_response_that_has_begun_is_cut_off_where_its_application_fails(messages: list[Message]) -> None:
+    async with served(sending(*messages)) as port, connected(port) as client:
+        client.send(get())
+        assert await client.end() == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nb"
+
+
+async def test_a_message_after_the_response_is_an_error_and_the_connection_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served(sending(start(), body(b"body"), body(b"more"))) as port, connected(port) as client:
+        client.send(get())
+        assert (await client.end()).endswith(b"\r\n\r\nbody")
+    assert "out of order" in caplog.text
+
+
+async def test_every_request_that_is_sent_ahead_learns_that_the_client_has_gone() -> None:
+    """The one that is answered is not the last one that was received."""
+    began, gone = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with served(app) as port:
+        async with connected(port) as client:
+            client.send(get(), get())
+            await began.wait()
+        await gone.wait()
