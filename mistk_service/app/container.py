@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.exit_codes import ExitCode, exit_code_of
@@ -138,13 +138,11 @@ async def serve(
 
         return create_app(controller, settings, metrics, tracking, authenticator, model, live)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await loading(scope, receive, send)
-
-    # Before the loading begins, which slows everything else down.
-    server = _make_server(app, settings, tls)
-    _on_signals(controller, server, shutdown, script)
     loading = LoadingApp(make)
+    # Before the loading begins, which slows everything else down.
+    server = _make_server(loading, settings, tls)
+    _on_signals(controller, server, shutdown, script)
+    loading.load()
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))

@@ -23,11 +23,21 @@ _PROBES: dict[str, Callable[[], Response]] = {
 
 
 class LoadingApp:
-    """An ASGI application that loads another one on a thread as soon as it is created, and forwards HTTP requests to it."""
+    """An ASGI application that loads another one on a thread, and forwards HTTP requests to it.
+
+    Args:
+        make: returns the other application.
+    """
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:
-        self._making = asyncio.get_running_loop().run_in_executor(None, make)
+        self._make = make
+        self._making: asyncio.Future[ASGIApp] | None = None
         self._app: ASGIApp | None = None
+
+    def load(self) -> None:
+        """Begin to load the application, unless that has begun."""
+        if self._making is None:
+            self._making = asyncio.get_running_loop().run_in_executor(None, self._make)
 
     async def made(self) -> None:
         """Wait until the application is loaded.
@@ -35,6 +45,8 @@ class LoadingApp:
         Raises:
             Exception: raised by ``make``.
         """
+        self.load()
+        assert self._making is not None
         self._app = await asyncio.shield(self._making)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

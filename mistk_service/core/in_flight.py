@@ -45,6 +45,9 @@ from mistk_service.workers.protocol import Worker
 
 logger = logging.getLogger(__name__)
 
+#: The ends of a prediction that succeeded.
+_SUCCESSES = (Predicted, PredictionEnded)
+
 #: Seconds after which a client may retry when the queue is full.
 _RETRY_AFTER = 1.0
 
@@ -174,7 +177,7 @@ class Predictions:
             self._emit(PredictionWithdrawn())
             return
         seconds = time.perf_counter() - waiting.began
-        succeeded = isinstance(message, Predicted | PredictionEnded)
+        succeeded = isinstance(message, _SUCCESSES)
         self._emit(PredictionAnswered(waiting.records, seconds, succeeded))
         if isinstance(message, Predicted):
             _resolve(waiting.future, Answer(message.answer))

@@ -44,7 +44,7 @@ async def generate(
     Raises:
         MistkError: see :meth:`Controller.predict`.
     """
-    answer = await unless_disconnected(request.receive, model.controller.predict(Prompt(prompt, dict(parameters))))
+    answer = await unless_disconnected(request.scope, model.controller.predict(Prompt(prompt, dict(parameters))))
     assert isinstance(answer, AnswerParts), "the worker sends a text in pieces"
     return Generation(answer, limit, [each for each in stop if each])
 

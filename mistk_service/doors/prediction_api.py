@@ -15,6 +15,7 @@ from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.contract import contract_app
 from mistk_service.web.error_responses import ErrorBody
+from mistk_service.web.json_response import JsonText
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def prediction_app(contract: Mapping[str, Any], handlers: PredictionHandlers, er
 
 def json_response(value: Any) -> Response:
     """Return a value as JSON."""
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return JsonText(msgspec.json.encode(value))
 
 
 def json_error(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body

@@ -15,6 +15,7 @@ from mistk_service.doors.inference.tensors import JSON_LIMITS
 from mistk_service.errors import InvalidRequest
 from mistk_service.web.json_limits import JsonTooLarge, check_json
 from mistk_service.web.request_body import BodyTooLarge, read_body
+from mistk_service.web.request_headers import headers_of
 
 #: The maximum size of content that is decoded or encoded on the event loop, in bytes.
 INLINE_LIMIT = 64 * 1024
@@ -57,15 +58,6 @@ def decode_json(body: bytes | bytearray, kind: type[_Value]) -> _Value:
         raise InvalidRequest(f"The body is not the JSON of a request: {error}.") from error
 
 
-def header_of(request: Request, name: str) -> str | None:
-    """Return the first header of a name in lower case. Starlette would copy all headers first."""
-    wanted = name.encode()
-    for key, value in request.scope["headers"]:
-        if key == wanted:
-            return bytes(value).decode("latin-1")
-    return None
-
-
 async def read_content(request: Request, limit: int) -> bytes | bytearray:
     """Return the body of a request. The limit in bytes holds for the compressed and for the decompressed body.
 
@@ -75,8 +67,11 @@ async def read_content(request: Request, limit: int) -> bytes | bytearray:
         HTTPException: 415, its coding is neither gzip nor deflate.
     """
     body = await read_body(request.scope, request.receive, limit)
-    coding = (header_of(request, "content-encoding") or "identity").strip().lower()
-    if coding == "identity":
+    encoding = headers_of(request.scope).get(b"content-encoding")
+    if encoding is None:
+        return body
+    coding = encoding.decode("latin-1").strip().lower()
+    if coding in ("identity", ""):
         return body
     if coding not in _WINDOWS:
         raise HTTPException(415, f"The Content-Encoding {coding[:40]!r} is not supported; expected gzip or deflate.")

@@ -67,6 +67,9 @@ _STREAM_INTERVAL = 10.0
 _CHECK_INTERVAL = 1.0
 
 #: The items of the queue.
+#: Events that a run does not have.
+_UNRECORDED = (PredictionBegan, PredictionWithdrawn)
+
 _Item = Event | NextRun | StreamTotals | SystemSample | SpoolCleanup
 
 
@@ -144,8 +147,8 @@ class Recorder:
                 self._totals_due = self._clock() + _STREAM_INTERVAL
                 self._put(self._totals)
             return
-        if isinstance(event, PredictionBegan | PredictionWithdrawn):
-            return  # a run does not have them, and waking the thread costs as much as the prediction
+        if isinstance(event, _UNRECORDED):
+            return  # waking the thread would cost as much as the prediction
         if isinstance(event, ActivityBegan | ActivityEnded) and self._options.kind.operations[event.operation].is_step:
             # There may be hundreds per second. Of a step that fails, the run gets the beginning and the end.
             if isinstance(event, ActivityBegan) or event.failure is None:

@@ -3,59 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
-from starlette.types import Receive
+from starlette.types import Scope
 
 from mistk_service.errors import ClientGone
 
-#: Seconds of work after which the connection is watched; watching it costs more than shorter work.
-_WATCH_AFTER = 0.05
+#: The key of an ASGI scope under which the server has a function that sets what to call when the client disconnects, or
+#: nothing. ASGI itself has only a message for that, and waiting for it would take a task for each request.
+ON_DISCONNECT = "mistk.on_disconnect"
 
 _Answer = TypeVar("_Answer")
 
 
-async def unless_disconnected(receive: Receive, answer: asyncio.Future[_Answer]) -> _Answer:
-    """Return the result of ``answer``, which is cancelled when the client disconnects. The request's body has been read.
+async def unless_disconnected(scope: Scope, answer: asyncio.Future[_Answer]) -> _Answer:
+    """Return the result of ``answer``, which is cancelled when the client of the request disconnects.
 
     Raises:
         ClientGone: the client disconnected first.
     """
-    watch = _Watch(receive, answer)
+    on_disconnect: Callable[[Callable[[], None] | None], None] = scope.get(ON_DISCONNECT, _ignore)
+    gone = False
+
+    def leave() -> None:
+        nonlocal gone
+        gone = answer.cancel()
+
+    on_disconnect(leave)
     try:
         return await answer
     except asyncio.CancelledError:
-        if watch.gone:
+        if gone:
             raise ClientGone("The client closed the connection before the response.") from None
         raise
     finally:
-        watch.end()
+        on_disconnect(None)
 
 
-class _Watch:
-    """Cancels a future when the client disconnects."""
-
-    def __init__(self, receive: Receive, answer: asyncio.Future[_Answer]) -> None:
-        self._receive = receive
-        self._answer = answer
-        #: Whether the client has disconnected and the future was cancelled for it.
-        self.gone = False
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._begin)
-
-    def end(self) -> None:
-        """Stop watching."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            # A cancelled task keeps its frame and so this object. A reference back would create a cycle with the whole
-            # request, which only the garbage collector could free.
-            self._task = None
-
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._wait())
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone = self._answer.cancel()
+def _ignore(_: Callable[[], None] | None) -> None:
+    """Do nothing, for a server that does not tell."""

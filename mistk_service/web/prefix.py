@@ -6,6 +6,8 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.web.request_headers import headers_of
+
 _PREFIX = re.compile(rb"(/[\w.~-]+)+", re.ASCII)
 
 
@@ -14,7 +16,7 @@ def prefix_of(scope: Scope, root_path: str) -> str:
 
     ``X-Forwarded-Prefix``, which the proxy sends, overrides the setting unless it is not a plain path.
     """
-    given = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").rstrip(b"/")
+    given = headers_of(scope).get(b"x-forwarded-prefix", b"").rstrip(b"/")
     return given.decode("ascii") if _PREFIX.fullmatch(given) else root_path
 
 

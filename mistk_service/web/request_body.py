@@ -6,6 +6,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from mistk_service.errors import MistkError
+from mistk_service.web.request_headers import headers_of
 
 
 class BodyTooLarge(MistkError):
@@ -29,7 +30,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytea
         BodyTooLarge: its announced or actual length exceeds ``limit`` bytes.
         ClientDisconnect: the client closed the connection before its end.
     """
-    headers = dict(scope["headers"])
+    headers = headers_of(scope)
     if b"transfer-encoding" not in headers:
         length = int(headers.get(b"content-length", 0))
         if length > limit:

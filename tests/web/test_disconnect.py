@@ -1,4 +1,4 @@
-"""Watching for a disconnect leaves no garbage."""
+"""Work for a client that has gone is cancelled at once, and leaves no garbage."""
 
 from __future__ import annotations
 
@@ -7,45 +7,87 @@ import gc
 import weakref
 
 import pytest
-from starlette.types import Message
+from starlette.types import Receive, Scope, Send
 
 from mistk_service.errors import ClientGone
 from mistk_service.web.disconnect import unless_disconnected
+from tests.support.http_server import served
+from tests.web.server.test_connections import connected, get
 
 
-class Request:
-    """A request whose client is looked at: its answer comes, or its client goes, once that has begun."""
+class Waiting:
+    """An application that waits for an answer."""
 
-    def __init__(self, *, leaves: bool) -> None:
-        self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.leaves = leaves
+    def __init__(self) -> None:
+        self.began, self.ended = asyncio.Event(), asyncio.Event()
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.raised: type[BaseException] | None = None
+        self.freed: weakref.ref[Waiting] | None = None
 
-    async def receive(self) -> Message:
-        if self.leaves:
-            return {"type": "http.disconnect"}
-        self.answer.set_result(1)
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "client gone"])
-def test_a_request_that_was_watched_is_freed_without_the_collector(leaves: bool) -> None:
-    async def serve() -> weakref.ref[Request]:
-        request = Request(leaves=leaves)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        of_request = Waiting()
+        self.freed = weakref.ref(of_request)
+        self.began.set()
         try:
-            assert await unless_disconnected(request.receive, request.answer) == 1
-        except ClientGone:
-            assert leaves
-        return weakref.ref(request)
+            body = await unless_disconnected(scope, self.answer)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": body})
+        except (ClientGone, asyncio.CancelledError) as error:
+            self.raised = type(error)
+        finally:
+            self.ended.set()
 
-    async def main() -> bool:
-        freed = await asyncio.create_task(serve())
-        for _ in range(3):
-            await asyncio.sleep(0)  # the task that looked ends
-        return freed() is None
 
+@pytest.mark.anyio
+async def test_an_answer_is_cancelled_when_its_client_disconnects() -> None:
+    app = Waiting()
+    async with served(app) as port:
+        async with connected(port) as client:
+            client.send(get())
+            await app.began.wait()
+        await app.ended.wait()
+    assert app.answer.cancelled()
+    assert app.raised is ClientGone
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_cancelled_otherwise_does_not_look_like_a_client_that_has_gone() -> None:
+    app = Waiting()
+    async with served(app) as port, connected(port) as client:
+        client.send(get())
+        await app.began.wait()
+        app.answer.cancel()
+        await app.ended.wait()
+    assert app.raised is asyncio.CancelledError
+
+
+@pytest.mark.anyio
+async def test_an_answer_is_sent_to_a_client_that_waits_for_it() -> None:
+    app = Waiting()
+    async with served(app) as port, connected(port) as client:
+        client.send(get("/", b"Connection: close"))
+        await app.began.wait()
+        app.answer.set_result(b"answer")
+        assert b"answer" in await client.end()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "client gone"])
+async def test_a_request_is_freed_without_the_collector(leaves: bool) -> None:
+    app = Waiting()
+    gc.collect()
     gc.disable()
     try:
-        assert asyncio.run(main())
+        async with served(app) as port:
+            async with connected(port) as client:
+                client.send(get("/", b"Connection: close"))
+                await app.began.wait()
+                if not leaves:
+                    app.answer.set_result(b"answer")
+                    await client.end()
+            await app.ended.wait()
+            await asyncio.sleep(0)
+            assert app.freed is not None
+            assert app.freed() is None
     finally:
         gc.enable()

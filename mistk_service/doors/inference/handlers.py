@@ -16,13 +16,15 @@ from mistk_service.doors.generation import Generation, event_stream, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
 from mistk_service.doors.prediction_api import Door, PredictionHandlers, json_error, json_response, prediction_app
-from mistk_service.doors.request_content import INLINE_LIMIT, header_of, json_content, on_thread_if, read_content
+from mistk_service.doors.request_content import INLINE_LIMIT, json_content, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.resources import load_contract
 from mistk_service.web.disconnect import unless_disconnected
 from mistk_service.web.error_responses import error_response
+from mistk_service.web.json_response import JsonText
+from mistk_service.web.request_headers import headers_of
 
 #: The extensions of the protocol that are served.
 EXTENSIONS = ("binary_tensor_data", "generate", "statistics")
@@ -116,7 +118,7 @@ class _Handlers(PredictionHandlers):
         with self._statistics.measure() as measured:
             body = await read_content(request, self._max_body)
             declared = self._controller.signature.inputs
-            header = header_of(request, HEADER_LENGTH)
+            header = headers_of(request.scope).get(HEADER_LENGTH.encode())
             read = on_thread_if(len(body) > INLINE_LIMIT)
             infer_request, tensors = await read(read_request, body, header, declared)
             require_declared(tensors.tensors, declared)
@@ -124,7 +126,7 @@ class _Handlers(PredictionHandlers):
             measured.end("compute_input")
             prediction = self._controller.predict(tensors)
             del body, tensors  # they may be large, and are not needed while this waits
-            answer = await unless_disconnected(request.receive, prediction)
+            answer = await unless_disconnected(request.scope, prediction)
             assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
             measured.end("compute_infer")
             encode = on_thread_if(answer.size > INLINE_LIMIT)
@@ -135,14 +137,14 @@ class _Handlers(PredictionHandlers):
             )
             measured.end("compute_output")
         if length is None:
-            return Response(content, media_type="application/json")
+            return JsonText(content)
         return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(length)})
 
     infer = model_infer
 
     async def model_generate(self, request: Request, model_name: str, model_version: str = "") -> Response:
         generation, head = await self._generate(request, model_name, model_version)
-        text = await unless_disconnected(request.receive, asyncio.ensure_future(generation.text()))
+        text = await unless_disconnected(request.scope, asyncio.ensure_future(generation.text()))
         return json_response({**head, "text_output": text})
 
     generate = model_generate

@@ -69,7 +69,7 @@ _request = msgspec.json.Decoder(InferRequest)
 
 
 def read_request(
-    body: bytes | bytearray, header: str | None, declared: Sequence[TensorSpec]
+    body: bytes | bytearray, header: bytes | None, declared: Sequence[TensorSpec]
 ) -> tuple[InferRequest, Tensors]:
     """Return the JSON of a request, and its tensors. Raw tensors share the memory of the body.
 
@@ -82,7 +82,7 @@ def read_request(
         InvalidRequest: the body is not a request, or its lengths do not add up.
     """
     whole = memoryview(body)
-    if header == "0":
+    if header == b"0":
         return _raw_request(whole, declared)
     length = len(whole) if header is None else _length(header, len(whole))
     text = bytes(body if length == len(whole) else whole[:length])
@@ -169,10 +169,11 @@ def require_unique(field: str, named: Sequence[Any]) -> None:
         raise InvalidRequest(f"{field}: two tensors have the same name.", field=field)
 
 
-def _length(header: str, most: int) -> int:
-    if not header.isascii() or not header.isdigit() or len(header) > 19 or int(header) > most:
+def _length(header: bytes, most: int) -> int:
+    if not header.isdigit() or len(header) > 19 or int(header) > most:
+        shown = header[:20].decode("latin-1")
         raise InvalidRequest(
-            f"{HEADER_LENGTH}: {header[:20]!r} is not the length of the JSON in a body of {most} bytes.",
+            f"{HEADER_LENGTH}: {shown!r} is not the length of the JSON in a body of {most} bytes.",
             field=HEADER_LENGTH,
         )
     return int(header)

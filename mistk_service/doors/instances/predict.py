@@ -74,7 +74,7 @@ async def _answer_to(model: ServedModel, request: Request, inputs: Inputs) -> An
     Raises:
         MistkError: see :meth:`Controller.predict`; InvalidRequest if the model answers in parts.
     """
-    answer = await unless_disconnected(request.receive, model.controller.predict(inputs))
+    answer = await unless_disconnected(request.scope, model.controller.predict(inputs))
     if isinstance(answer, AnswerParts):
         answer.close()
         raise InvalidRequest("The model answers in parts, which this API cannot express.")

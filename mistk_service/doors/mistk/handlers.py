@@ -23,8 +23,9 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.web.access import AccessRole, principal_of, role_for
-from mistk_service.web.contract import argument_name, current_headers, current_receive, current_scope
+from mistk_service.web.contract import argument_name, current_headers, current_scope
 from mistk_service.web.disconnect import unless_disconnected
+from mistk_service.web.json_response import JsonText
 from mistk_service.web.prefix import prefix_of
 
 Handler = Callable[..., Awaitable[Response]]
@@ -131,10 +132,10 @@ class Handlers:
         async def handle(**given: Any) -> Response:
             (values,) = read(*given.values()).arguments
             answer = await unless_disconnected(
-                current_receive(), self._controller.predict(Records(tuple(values), tuple(values.values())))
+                current_scope(), self._controller.predict(Records(tuple(values), tuple(values.values())))
             )
             assert isinstance(answer, Answer), "only stream predictions are answered in parts"
-            return Response(await answer_body(answer), media_type="application/json")
+            return JsonText(await answer_body(answer))
 
         return handle
 
@@ -146,10 +147,10 @@ class Handlers:
             raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
         del records
         del data_map  # it may be large, and is not needed while this waits
-        answer = await unless_disconnected(current_receive(), prediction)
+        answer = await unless_disconnected(current_scope(), prediction)
         if isinstance(answer, AnswerParts):
-            return await parts_response(answer, current_headers().get("accept", ""), current_receive())
-        return Response(await answer_body(answer), media_type="application/json")
+            return await parts_response(answer, current_headers().get("accept", ""), current_scope())
+        return JsonText(await answer_body(answer))
 
     async def _get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
         if resource_version is not None and not 0 <= resource_version < 2**63:
@@ -169,11 +170,11 @@ class Handlers:
 
     async def _get_document(self, name: str) -> Response:
         await self._controller.wait_loaded()
-        return Response(msgspec.json.encode(self._controller.documents[name]) + b"\n", media_type="application/json")
+        return JsonText(msgspec.json.encode(self._controller.documents[name]) + b"\n")
 
     def _status(self, event: StatusEvent) -> Response:
         # The line feed is for terminals: without it, the prompt would follow on the same line.
-        return Response(self._relocation()(event).status + b"\n", media_type="application/json")
+        return JsonText(self._relocation()(event).status + b"\n")
 
     def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
         """Return a function that adapts the links of a status to the proxy that the request came through."""

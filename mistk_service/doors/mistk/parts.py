@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from starlette.responses import Response
-from starlette.types import Receive
+from starlette.types import Scope
 
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.mistk.problems import answer as problem
@@ -23,7 +23,7 @@ _LARGEST_ARRAY = 64 * 1024 * 1024
 _Form = Literal["application/json", "application/x-ndjson", "text/event-stream"]
 
 
-async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> Response:
+async def parts_response(parts: AnswerParts, accept: str, scope: Scope) -> Response:
     """Return the parts in the form that the client accepts: by default, a line of JSON for each.
 
     A client that only accepts ``application/json`` gets an array when all parts have arrived.
@@ -31,11 +31,11 @@ async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> R
     Args:
         parts: the answer.
         accept: the Accept header.
-        receive: of a request whose body has been read.
+        scope: the request.
     """
     form = _form(accept)
     if form == "application/json":
-        body = await unless_disconnected(receive, asyncio.ensure_future(_array(parts)))
+        body = await unless_disconnected(scope, asyncio.ensure_future(_array(parts)))
         return Response(body, media_type=form)
     return _stream(parts, form)
 

@@ -133,7 +133,7 @@ class _Handlers(PredictionHandlers):
         if body.stream:
             usage = body.stream_options is not None and body.stream_options.include_usage
             return event_stream(generation, _chunks(generation, head, chat=chat, usage=usage), error_body)
-        text = await unless_disconnected(request.receive, asyncio.ensure_future(generation.text()))
+        text = await unless_disconnected(request.scope, asyncio.ensure_future(generation.text()))
         content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         choice = {"index": 0, **content, "finish_reason": generation.finish_reason, "logprobs": None}
         return json_response({**head, "choices": [choice], "usage": _usage(generation)})

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
+from bisect import bisect_left
+from collections import Counter as Counter_
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -17,8 +22,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.core.controller import Controller
@@ -42,23 +48,8 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "mistk_requests_total",
-            "HTTP requests, by API, operation and status.",
-            ["door", "operation", "status"],
-            registry=self.registry,
-        )
-        self._latency = Histogram(
-            "mistk_request_seconds",
-            "Seconds until the response headers, by API and operation.",
-            ["door", "operation"],
-            buckets=_REQUEST_BUCKETS,
-            registry=self.registry,
-        )
-        # Looked up once each, since the library checks and locks in every call of ``labels``. Not looked up before the first
-        # request, since each operation has 16 lines.
-        self._latencies: dict[tuple[str, str], Histogram] = {}
-        self._counters: dict[tuple[str, str, int | str], Counter] = {}
+        self._requests = _RequestCollector()
+        self.registry.register(self._requests)
         self._activities = Histogram(
             "mistk_activity_seconds",
             "Seconds that activities of the model took, by operation and outcome.",
@@ -138,13 +129,40 @@ class ServiceMetrics:
 
     def add_request(self, door: str, operation: str, status: int | str, seconds: float) -> None:
         """Count a request to an API: its HTTP status, or the name of its status in gRPC, and the seconds that it took."""
-        if (door, operation) not in self._latencies:
-            self._latencies[door, operation] = self._latency.labels(door, operation)
-        self._latencies[door, operation].observe(seconds)
-        key = door, operation, status
-        if key not in self._counters:
-            self._counters[key] = self._requests.labels(*key)
-        self._counters[key].inc()
+        self._requests.add(door, operation, status, seconds)
+
+
+class _RequestCollector(Collector):
+    """The number of requests and their latencies. The library's own metrics lock several times for each request."""
+
+    def __init__(self) -> None:
+        self._counts: Counter_[tuple[str, str, int | str]] = Counter_()
+        #: The number of requests in each bucket, and above the last one.
+        self._buckets: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * (len(_REQUEST_BUCKETS) + 1))
+        self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+
+    def add(self, door: str, operation: str, status: int | str, seconds: float) -> None:
+        """Count a request."""
+        self._counts[door, operation, status] += 1
+        key = door, operation
+        self._buckets[key][bisect_left(_REQUEST_BUCKETS, seconds)] += 1
+        self._seconds[key] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "mistk_requests", "HTTP requests, by API, operation and status.", labels=["door", "operation", "status"]
+        )
+        for (door, operation, status), count in self._counts.items():
+            requests.add_metric([door, operation, str(status)], count)
+        latency = HistogramMetricFamily(
+            "mistk_request_seconds",
+            "Seconds until the response headers, by API and operation.",
+            labels=["door", "operation"],
+        )
+        for key, counts in self._buckets.items():
+            bounds = map(floatToGoString, (*_REQUEST_BUCKETS, math.inf))
+            latency.add_metric(key, list(zip(bounds, itertools.accumulate(counts), strict=True)), self._seconds[key])
+        yield from (requests, latency)
 
 
 class _ProgressCollector(Collector):

@@ -20,7 +20,7 @@ from mistk_service.tracking.server.replies import encoded, json_response
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.wire import Fields
 from mistk_service.web.access import principal_of
-from mistk_service.web.contract import current_receive, current_scope
+from mistk_service.web.contract import current_scope
 from mistk_service.web.json_limits import JsonLimits
 
 Json = dict[str, Any]
@@ -128,4 +128,4 @@ class Endpoints:
 
     async def _in_pieces(self, method: Callable[..., Iterator[bytes]], fields: Fields, **parameters: str) -> Response:
         """Send the JSON that a generator function yields; it runs on a thread."""
-        return await piecewise(method(fields, **parameters), current_receive(), self._executor)
+        return await piecewise(method(fields, **parameters), current_scope(), self._executor)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive
+from starlette.types import Scope
 
 from mistk_service.errors import ClientGone
 from mistk_service.tracking.server.replies import encoded
@@ -78,7 +78,7 @@ def joined(name: str, lists: Iterator[Sequence[Any]]) -> Iterator[bytes]:
     yield b"]}" if before == b"," else b"{}"
 
 
-async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executor) -> Response:
+async def piecewise(pieces: Iterator[bytes], scope: Scope, executor: Executor) -> Response:
     """Return the response that sends ``pieces``; each is made on ``executor`` when the previous one has been sent.
 
     Raises:
@@ -91,7 +91,7 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
         return next(pieces), next(pieces, None)
 
     try:
-        first, second = await unless_disconnected(receive, loop.run_in_executor(executor, first_two))
+        first, second = await unless_disconnected(scope, loop.run_in_executor(executor, first_two))
     except ClientGone as error:
         raise ClientDisconnect from error
     if second is None:

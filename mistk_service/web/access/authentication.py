@@ -21,6 +21,7 @@ from mistk_service.web.access.sessions import Sessions, require_own_page
 from mistk_service.web.access.throttle import Throttle
 from mistk_service.web.access.tokens import TokenFile
 from mistk_service.web.error_responses import ErrorAnswer, send_early
+from mistk_service.web.request_headers import headers_of
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Authenticator:
             NotAuthenticated: the request has no credentials, or wrong ones; too many attempts have failed.
             NotAllowed: a browser sends it for another page.
         """
-        headers = dict(scope["headers"])
+        headers = headers_of(scope)
         address = self.address(scope)
         if (given := headers.get(b"authorization")) is not None:
             try:
@@ -186,7 +187,7 @@ class Authenticator:
     def address(self, scope: Scope) -> str:
         """Return the address of a request's client, from a trusted proxy if it comes through one; the logs show the same."""
         found = str((scope.get("client") or ("",))[0])
-        if self._proxy is not None and self._proxy.trusts(headers := dict(scope["headers"])):
+        if self._proxy is not None and self._proxy.trusts(headers := headers_of(scope)):
             forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
             found = forwarded[:100] or found
         scope[ADDRESS] = found
@@ -244,7 +245,7 @@ class Authentication:
             logger.info("The response to %s ended, since its account has changed.", principal.name)
 
     def _refusal(self, error: MistkError, scope: Scope) -> Response:
-        mode = dict(scope["headers"]).get(b"sec-fetch-mode")
+        mode = headers_of(scope).get(b"sec-fetch-mode")
         if isinstance(error, NotAuthenticated) and mode == b"navigate" and scope["method"] == "GET":
             return self._authenticator.sessions.to_form(scope)
         response = self._answer(error, scope)
@@ -260,7 +261,7 @@ class Authentication:
                 return sessions.form(scope)
             if scope["path"] == "/logout":
                 require_own_page(scope)
-                return sessions.end(scope, dict(scope["headers"]).get(b"cookie", b"").decode("latin-1"))
+                return sessions.end(scope, headers_of(scope).get(b"cookie", b"").decode("latin-1"))
             authorization = await sessions.read_form(scope, receive)
             principal = await self._authenticator.identify(authorization, self._authenticator.address(scope))
         except NotAuthenticated as error:

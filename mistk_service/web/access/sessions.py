@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 from mistk_service.errors import NotAllowed
 from mistk_service.web.prefix import prefix_of
 from mistk_service.web.request_body import read_body
+from mistk_service.web.request_headers import headers_of
 
 #: The cookie of a session.
 COOKIE = "mistk_session"
@@ -106,7 +107,7 @@ class Sessions:
         return prefix_of(scope, self._root_path)
 
     def _set_cookie(self, response: Response, scope: Scope, value: str, seconds: int) -> None:
-        secure = scope.get("scheme") == "https" or dict(scope["headers"]).get(b"x-forwarded-proto") == b"https"
+        secure = scope.get("scheme") == "https" or headers_of(scope).get(b"x-forwarded-proto") == b"https"
         path = f"{self._prefix(scope)}/"
         response.set_cookie(COOKIE, value, seconds, path=path, secure=secure, httponly=True, samesite="strict")
         # For the page's script, which cannot read the other cookie: whether the browser is logged in.

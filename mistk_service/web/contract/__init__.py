@@ -2,7 +2,7 @@
 
 from mistk_service.web.contract.application import contract_app
 from mistk_service.web.contract.compiled import NotRecognised, Reader
-from mistk_service.web.contract.current_request import current_headers, current_receive, current_scope
+from mistk_service.web.contract.current_request import current_headers, current_scope
 from mistk_service.web.contract.operations import Operation, argument_name
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "argument_name",
     "contract_app",
     "current_headers",
-    "current_receive",
     "current_scope",
 ]

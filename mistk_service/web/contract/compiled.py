@@ -110,7 +110,7 @@ class CompiledOperations:
             )
             await send_early(self.answer(refusal, scope), scope, receive, send)
         else:
-            enter(scope, receive)
+            enter(scope)
             await operation.serve(parameters, scope, receive, send)
 
     def _missing(self, scope: Scope) -> ASGIApp:
@@ -201,7 +201,7 @@ class _Operation:
             response = self._app.answer(error, scope)
         if arguments is None:
             receive = replayed(body, receive)
-            enter(scope, receive)
+            enter(scope)
             assert fallback is not None, "its reader recognises every request"
             await fallback(scope, receive, send)
         else:

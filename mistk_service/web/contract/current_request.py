@@ -5,24 +5,19 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
-_request: ContextVar[tuple[Scope, Receive]] = ContextVar("request")
+_request: ContextVar[Scope] = ContextVar("request")
 
 
-def enter(scope: Scope, receive: Receive) -> None:
+def enter(scope: Scope) -> None:
     """Make a request the current one of this task."""
-    _request.set((scope, receive))
+    _request.set(scope)
 
 
 def current_scope() -> Scope:
     """Return the ASGI scope of the current request."""
-    return _request.get()[0]
-
-
-def current_receive() -> Receive:
-    """Return the ``receive`` of the current request, whose body has been read."""
-    return _request.get()[1]
+    return _request.get()
 
 
 def current_headers() -> Headers:

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.memory import LargeBlocks
+from mistk_service.web.request_headers import headers_of
 
 _MESSAGE = (
     "The request bodies that are being received have {limit} bytes together, which is the limit. Send this request again "
@@ -74,5 +75,5 @@ class BodyBudget:
 
 
 def _is_small(scope: Scope) -> bool:
-    headers = dict(scope["headers"])
+    headers = headers_of(scope)
     return int(headers.get(b"content-length", _SMALL + 1)) <= _SMALL and b"transfer-encoding" not in headers

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
+from mistk_service.web.request_headers import headers_of
 
 #: The headers with the length of a body.
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -33,7 +34,7 @@ class BodyLimit:
         await self._app(scope, receive, send)
 
     async def _within_limit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-        headers = dict(scope["headers"])
+        headers = headers_of(scope)
         # Chunks have their own end, and take precedence over an announced length (RFC 9112, 6.3).
         if b"transfer-encoding" not in headers:
             if int(headers.get(b"content-length", 0)) > self._limit:

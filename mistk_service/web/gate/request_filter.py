@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mistk_service.logs import request_id
 from mistk_service.web.error_responses import ErrorAnswer
 from mistk_service.web.gate.origins import Origins
+from mistk_service.web.request_headers import headers_of
 from mistk_service.web.server.config import PROTECTION
 
 #: The default policy forbids everything in a browser. A page has its own policy.
@@ -59,7 +60,7 @@ class RequestFilter:
 
     async def _filter(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
-        headers = dict(scope["headers"])
+        headers = headers_of(scope)
         given = headers.get(b"x-request-id", b"")
         number = given if _REQUEST_ID.fullmatch(given) else b"%s-%x" % (_RUN, next(_numbers))
         scope["mistk.request_id"] = name = number.decode("ascii")

@@ -112,6 +112,7 @@ class ServerConfig(uvicorn.Config):
             app,
             http=protocol,
             ws="none",
+            interface="asgi3",
             log_config=None,  # its loggers are configured like all others
             log_level="warning",
             access_log=False,

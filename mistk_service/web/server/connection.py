@@ -284,16 +284,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _start(self, exchange: Exchange) -> None:
         self._answering = exchange
-        exchange.task = self._loop.create_task(self._run(exchange))
+        exchange.task = self._loop.create_task(exchange.run(self._app))
         self._server.tasks.add(exchange.task)
 
-    async def _run(self, exchange: Exchange) -> None:
-        try:
-            await exchange.run(self._app)
-        finally:
-            assert exchange.task is not None
-            self._server.tasks.discard(exchange.task)
-            exchange.task = None
+    def finished(self, exchange: Exchange) -> None:
+        """Forget the task of an exchange."""
+        assert exchange.task is not None
+        self._server.tasks.discard(exchange.task)
+        exchange.task = None
 
     def ended(self) -> None:
         """Continue with the next request after a response has been sent."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
+
+from mistk_service.web.disconnect import ON_DISCONNECT
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,9 @@ class Connection(Protocol):
     def ended(self) -> None:
         """Continue after a response."""
 
+    def finished(self, exchange: Exchange) -> None:
+        """Forget the task of an exchange."""
+
 
 class Exchange:
     """A request and its response.
@@ -82,6 +88,8 @@ class Exchange:
         # Most requests have arrived before the application asks for them, and need no event.
         self._has_news = False
         self._news: asyncio.Event | None = None
+        self._on_disconnect: Callable[[], None] | None = None
+        scope[ON_DISCONNECT] = self._set_on_disconnect
         #: The head of the response, until it is sent with the beginning of the body.
         self._head = b""
         self._is_chunked = False
@@ -109,6 +117,8 @@ class Exchange:
         """Note that no response can be sent any more."""
         self.gone = True
         self._notify()
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
     async def run(self, app: ASGIApp) -> None:
         """Run the application."""
@@ -121,6 +131,8 @@ class Exchange:
             if not self.complete and not self.gone:
                 logger.error("The ASGI application returned before its response was complete.")
                 await self._fail()
+        finally:
+            self._connection.finished(self)
 
     async def _fail(self) -> None:
         if self.started:
@@ -218,6 +230,11 @@ class Exchange:
         if head and not self.gone:
             self.started = True
             self._connection.transport.write(head)
+
+    def _set_on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        self._on_disconnect = callback
+        if self.gone and callback is not None:
+            callback()
 
     def _notify(self) -> None:
         self._has_news = True

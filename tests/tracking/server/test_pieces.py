@@ -16,6 +16,7 @@ from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.server.pieces import in_pieces, piecewise
 from mistk_service.tracking.values import Metric, Param
 from mistk_service.tracking.values.page import Page
+from mistk_service.web.disconnect import ON_DISCONNECT
 
 RUNS, POINTS = 450, 3000
 
@@ -163,7 +164,7 @@ def test_nothing_more_is_made_for_a_client_that_has_gone():
 
     async def main():
         with ThreadPoolExecutor(1) as executor:
-            response = await piecewise(pieces(), receive, executor)
+            response = await piecewise(pieces(), {}, executor)
             await response({"type": "http", "method": "GET"}, receive, send)
             stopped.set()
 
@@ -178,15 +179,16 @@ def test_what_waits_for_a_thread_is_not_begun_when_its_client_has_gone():
         begun.append(True)
         yield b"{}"
 
-    async def receive():
-        return {"type": "http.disconnect"}
+    def on_disconnect(callback):
+        if callback is not None:
+            callback()
 
     async def main():
         free = threading.Event()
         with ThreadPoolExecutor(1) as executor:
             executor.submit(free.wait, 30)
             with pytest.raises(ClientDisconnect):
-                await piecewise(pieces(), receive, executor)
+                await piecewise(pieces(), {ON_DISCONNECT: on_disconnect}, executor)
             await asyncio.sleep(0)  # the cancellation is handed on
             free.set()
 
