@@ -37,26 +37,21 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytea
             raise BodyTooLarge(limit)
         if length == 0:
             return b""
-    message = await _request(receive)
-    if not message.get("more_body", False) and len(message.get("body", b"")) <= limit:
-        first: bytes = message.get("body", b"")
-        return first
-    body = bytearray()
+    body: bytes | bytearray = b""
     while True:
-        body += message.get("body", b"")
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
         more = message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        if body:
+            body += piece
+        else:
+            body = bytearray(piece) if more else piece  # the only piece is not copied
         if len(body) > limit:
             raise BodyTooLarge(limit, sending=more)
         if not more:
             return body
-        message = await _request(receive)
-
-
-async def _request(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] != "http.request":
-        raise ClientDisconnect
-    return message
 
 
 def replayed(body: bytes | bytearray, receive: Receive) -> Receive:

@@ -78,16 +78,14 @@ class InferenceService:
             large = converted and request.ByteSize() > INLINE_LIMIT
             tensors = await on_thread_if(large)(read_request, request)
             require_declared(tensors.tensors, self._controller.signature.inputs)
-            measured.records = len(tensors)
-            measured.end("compute_input")
+            measured.read(len(tensors))
             answer = await self._controller.predict(tensors)
             assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
-            measured.end("compute_infer")
+            measured.inferred()
             build = on_thread_if(answer.size > INLINE_LIMIT)
             response: pb.ModelInferResponse = await build(
                 lambda: build_response(request.model_name, self._model.version, request, answer.tensors())
             )
-            measured.end("compute_output")
         return response
 
     async def Check(self, request: health_pb2.HealthCheckRequest, _: Any) -> health_pb2.HealthCheckResponse:

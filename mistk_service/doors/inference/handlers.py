@@ -16,7 +16,7 @@ from mistk_service.doors.generation import Generation, event_stream, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
 from mistk_service.doors.prediction_api import Door, PredictionHandlers, json_error, json_response, prediction_app
-from mistk_service.doors.request_content import INLINE_LIMIT, json_content, on_thread_if, read_content
+from mistk_service.doors.request_content import INLINE_LIMIT, json_content, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
@@ -119,23 +119,22 @@ class _Handlers(PredictionHandlers):
             body = await read_content(request, self._max_body)
             declared = self._controller.signature.inputs
             header = headers_of(request.scope).get(HEADER_LENGTH.encode())
-            read = on_thread_if(len(body) > INLINE_LIMIT)
-            infer_request, tensors = await read(read_request, body, header, declared)
+            if len(body) <= INLINE_LIMIT:
+                infer_request, tensors = read_request(body, header, declared)
+            else:
+                infer_request, tensors = await asyncio.to_thread(read_request, body, header, declared)
             require_declared(tensors.tensors, declared)
-            measured.records = len(tensors)
-            measured.end("compute_input")
+            measured.read(len(tensors))
             prediction = self._controller.predict(tensors)
             del body, tensors  # they may be large, and are not needed while this waits
             answer = await unless_disconnected(request.scope, prediction)
             assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
-            measured.end("compute_infer")
-            encode = on_thread_if(answer.size > INLINE_LIMIT)
-            version = self._model.version
-            default_id = request.scope["mistk.request_id"]
-            content, length = await encode(
-                lambda: encode_response(model_name, version, infer_request, answer.tensors(), default_id)
-            )
-            measured.end("compute_output")
+            measured.inferred()
+            to_encode = model_name, self._model.version, infer_request, answer, request.scope["mistk.request_id"]
+            if answer.size <= INLINE_LIMIT:
+                content, length = encode_response(*to_encode)
+            else:
+                content, length = await asyncio.to_thread(encode_response, *to_encode)
         if length is None:
             return JsonText(content)
         return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(length)})

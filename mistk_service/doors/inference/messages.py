@@ -17,7 +17,7 @@ from mistk_service.doors.inference.tensors import (
     to_json,
 )
 from mistk_service.errors import InvalidRequest
-from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
+from mistk_service.kinds.predictions import DTYPES, Answer, Tensor, Tensors, TensorSpec
 from mistk_service.web.json_limits import JsonTooLarge, check_json
 
 #: The header with the length of the JSON that raw tensors follow.
@@ -116,7 +116,7 @@ def read_request(
 
 
 def encode_response(
-    model: str, version: str, request: InferRequest, tensors: Sequence[Tensor], default_id: str
+    model: str, version: str, request: InferRequest, answer: Answer, default_id: str
 ) -> tuple[bytes, int | None]:
     """Return the body of a response, and the length of its JSON if raw tensors follow it; otherwise None.
 
@@ -125,7 +125,7 @@ def encode_response(
     Raises:
         InvalidRequest: the model did not return an output that the client asks for, or one cannot be JSON.
     """
-    chosen = select_outputs([each.name for each in request.outputs], tensors)
+    chosen = select_outputs([each.name for each in request.outputs], answer.tensors())
     all_binary = request.parameters.get("binary_data_output") is True
     binary = {each.name: each.parameters.get("binary_data", all_binary) is True for each in request.outputs}
     require_few([tensor for tensor in chosen if not binary.get(tensor.name, all_binary)])

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Literal, Self
-
-#: The timings of every request. ``compute_infer`` includes the wait in the queue, which is not measured separately.
-Stage = Literal["compute_input", "compute_infer", "compute_output"]
+from typing import Any, Self
 
 
 class Statistics:
@@ -18,23 +15,26 @@ class Statistics:
 
     def __init__(self) -> None:
         self._successes = self._failures = self._inferences = self._last = 0
-        self._nanoseconds = {"success": 0, "fail": 0, "compute_input": 0, "compute_infer": 0, "compute_output": 0}
+        #: Nanoseconds of the requests, those of each stage, and those of the requests that failed.
+        self._success = self._fail = self._input = self._infer = self._output = 0
 
     def measure(self) -> Measurement:
         """Return a context that measures one request."""
         return Measurement(self)
 
-    def add(self, durations: dict[str, int], records: int) -> None:
-        """Add a request that succeeded: nanoseconds by statistic, and the number of records answered."""
-        for statistic, nanoseconds in durations.items():
-            self._nanoseconds[statistic] += nanoseconds
+    def add(self, begin: int, read: int, inferred: int, end: int, records: int) -> None:
+        """Add a request that succeeded: the nanoseconds at which its stages ended, and the number of records answered."""
+        self._input += read - begin
+        self._infer += inferred - read
+        self._output += end - inferred
+        self._success += end - begin
         self._successes += 1
         self._inferences += records
         self._last = time.time_ns() // 1_000_000
 
     def add_failure(self, nanoseconds: int) -> None:
         """Add a request that failed."""
-        self._nanoseconds["fail"] += nanoseconds
+        self._fail += nanoseconds
         self._failures += 1
         self._last = time.time_ns() // 1_000_000
 
@@ -48,10 +48,12 @@ class Statistics:
             # Requests with tensors are not merged.
             "execution_count": self._successes,
             "inference_stats": {
-                **{
-                    each: {"count": self._failures if each == "fail" else self._successes, "ns": nanoseconds}
-                    for each, nanoseconds in self._nanoseconds.items()
-                },
+                "success": {"count": self._successes, "ns": self._success},
+                "fail": {"count": self._failures, "ns": self._fail},
+                # ``compute_infer`` includes the wait in the queue, which is not measured separately.
+                "compute_input": {"count": self._successes, "ns": self._input},
+                "compute_infer": {"count": self._successes, "ns": self._infer},
+                "compute_output": {"count": self._successes, "ns": self._output},
                 **{each: {"count": 0, "ns": 0} for each in ("queue", "cache_hit", "cache_miss")},
             },
             "batch_stats": [],
@@ -59,31 +61,28 @@ class Statistics:
 
 
 class Measurement:
-    """Measures one request, which fails if the context ends with an exception.
-
-    Attributes:
-        records: the number of records in the request.
-    """
+    """Measures one request, which fails if the context ends with an exception."""
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
-        self._durations: dict[str, int] = {}
-        self._begin = self._last = time.perf_counter_ns()
-        self.records = 0
+        self._records = 0
+        self._begin = self._read = self._inferred = time.perf_counter_ns()
 
-    def end(self, stage: Stage) -> None:
-        """Record that a stage has ended, and the next one begins."""
-        now = time.perf_counter_ns()
-        self._durations[stage] = now - self._last
-        self._last = now
+    def read(self, records: int) -> None:
+        """Record that the request has been read, and the number of its records."""
+        self._records = records
+        self._read = time.perf_counter_ns()
+
+    def inferred(self) -> None:
+        """Record that the model has answered."""
+        self._inferred = time.perf_counter_ns()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        whole = time.perf_counter_ns() - self._begin
+        now = time.perf_counter_ns()
         if kind is None:
-            self._durations["success"] = whole
-            self._statistics.add(self._durations, self.records)
+            self._statistics.add(self._begin, self._read, self._inferred, now, self._records)
         else:
-            self._statistics.add_failure(whole)
+            self._statistics.add_failure(now - self._begin)

@@ -57,10 +57,6 @@ class ServiceMetrics:
             buckets=_ACTIVITY_BUCKETS,
             registry=self.registry,
         )
-        self._records = Counter(
-            "mistk_stream_records_total", "Records answered by stream prediction.", ["outcome"], registry=self.registry
-        )
-        self._answered = {succeeded: self._records.labels(name) for succeeded, name in _OUTCOMES.items()}
         self._restarts = Counter(
             "mistk_worker_restarts_total", "Workers started after the first.", registry=self.registry
         )
@@ -90,7 +86,7 @@ class ServiceMetrics:
     def observe(self, event: Event) -> None:
         """Count an event of the controller."""
         if isinstance(event, PredictionAnswered):
-            self._answered[event.succeeded].inc(event.records)
+            self._requests.records[event.succeeded] += event.records
         elif isinstance(event, ActivityEnded):
             self._activities.labels(event.operation, event.outcome).observe(event.seconds)
         elif isinstance(event, WorkerStarted):
@@ -140,6 +136,8 @@ class _RequestCollector(Collector):
         #: The number of requests in each bucket, and above the last one.
         self._buckets: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * (len(_REQUEST_BUCKETS) + 1))
         self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        #: The records of stream predictions, by whether they succeeded.
+        self.records = dict.fromkeys(_OUTCOMES, 0)
 
     def add(self, door: str, operation: str, status: int | str, seconds: float) -> None:
         """Count a request."""
@@ -162,7 +160,12 @@ class _RequestCollector(Collector):
         for key, counts in self._buckets.items():
             bounds = map(floatToGoString, (*_REQUEST_BUCKETS, math.inf))
             latency.add_metric(key, list(zip(bounds, itertools.accumulate(counts), strict=True)), self._seconds[key])
-        yield from (requests, latency)
+        records = CounterMetricFamily(
+            "mistk_stream_records", "Records answered by stream prediction.", labels=["outcome"]
+        )
+        for succeeded, count in self.records.items():
+            records.add_metric([_OUTCOMES[succeeded]], count)
+        yield from (requests, latency, records)
 
 
 class _ProgressCollector(Collector):

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from mistk_service.web.access import AccessRole, role_for
 from mistk_service.web.contract.compiled import CompiledOperations, Handler, MakeReader
@@ -50,13 +50,6 @@ def contract_app(
         AttributeError, KeyError: raised by ``resolve`` for an operationId without a handler.
     """
     fallback = ConnexionFallback(contract, resolve, answer) if validate else None
-    operations = CompiledOperations(operations_of(contract), resolve, limits, reader, answer, executor, role, fallback)
     router = Router(lifespan=lifespan)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await router.lifespan(scope, receive, send)
-        else:
-            await operations(scope, receive, send)
-
-    return app
+    operations = operations_of(contract)
+    return CompiledOperations(operations, resolve, limits, reader, answer, executor, role, fallback, router.lifespan)

@@ -71,8 +71,10 @@ class CompiledOperations:
         executor: Executor | None,
         role: Callable[[str, str], AccessRole],
         fallback: ASGIApp | None,
+        lifespan: ASGIApp,
     ) -> None:
         self.answer = answer
+        self._lifespan = lifespan
         self.executor = executor
         self.fallback = fallback
         # Clients repeat the same few paths.
@@ -98,7 +100,10 @@ class CompiledOperations:
                 self._plain[route] = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
         methods, parameters = self._match(scope["path"])
         operation = methods.get(scope["method"])
         principal = scope.get(PRINCIPAL)

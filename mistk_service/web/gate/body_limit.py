@@ -23,7 +23,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not _is_short(scope, self._limit):
             try:
                 scope, receive = await self._within_limit(scope, receive)
             except ClientDisconnect:
@@ -34,14 +34,17 @@ class BodyLimit:
         await self._app(scope, receive, send)
 
     async def _within_limit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-        headers = headers_of(scope)
-        # Chunks have their own end, and take precedence over an announced length (RFC 9112, 6.3).
-        if b"transfer-encoding" not in headers:
-            if int(headers.get(b"content-length", 0)) > self._limit:
-                raise BodyTooLarge(self._limit)
-            return scope, receive  # the server holds the client to the length that it announced
+        if b"transfer-encoding" not in headers_of(scope):
+            raise BodyTooLarge(self._limit)
         # Read whole, and passed on as a body of known length: Connexion treats a body without a length as missing.
         body = await read_body(scope, receive, self._limit)
         kept = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
         length = (b"content-length", str(len(body)).encode())
         return {**scope, "headers": [*kept, length]}, replayed(body, receive)
+
+
+def _is_short(scope: Scope, limit: int) -> bool:
+    """Return whether a body announces a length within a limit; the server holds the client to it."""
+    headers = headers_of(scope)
+    # Chunks have their own end, and take precedence over an announced length (RFC 9112, 6.3).
+    return b"transfer-encoding" not in headers and int(headers.get(b"content-length", 0)) <= limit

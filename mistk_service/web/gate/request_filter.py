@@ -51,14 +51,12 @@ class RequestFilter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http":
-            await self._filter(scope, receive, send)
-        elif scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-        else:
+            return
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-
-    async def _filter(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         started = False
         headers = headers_of(scope)
         given = headers.get(b"x-request-id", b"")
