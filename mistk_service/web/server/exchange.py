@@ -132,6 +132,7 @@ class Exchange:
                 logger.error("The ASGI application returned before its response was complete.")
                 await self._fail()
         finally:
+            del self._scope[ON_DISCONNECT]  # a cycle, which only the garbage collector could free
             self._connection.finished(self)
 
     async def _fail(self) -> None:

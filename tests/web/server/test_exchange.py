@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -181,3 +182,16 @@ async def test_every_request_that_is_sent_ahead_learns_that_the_client_has_gone(
             client.send(get(), get())
             await began.wait()
         await gone.wait()
+
+
+async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
+    async with served(sending(start(), body(b"body"))) as port, connected(port) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                client.send(post(4), b"data")
+                await client.reader.readuntil(b"\r\n\r\nbody")
+            assert gc.collect() < 100
+        finally:
+            gc.enable()
