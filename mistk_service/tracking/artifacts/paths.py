@@ -44,7 +44,7 @@ def checked_path(path: str) -> str:
         form = decoded
     else:
         raise _invalid(path, "it is percent-encoded several times")
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    parts = _parts(path)
     if len(parts) > _MAX_LEVELS:
         raise _too_long(path)
     # Some file systems ignore the letter case.
@@ -65,12 +65,17 @@ def checked_file(path: str) -> str:
     return checked
 
 
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
 def _refuse_unsafe(form: str, path: str) -> None:
     if _CONTROL.search(form):
         raise _invalid(path, "it has control characters")
     if "\\" in form:
         raise _invalid(path, "it has a backslash; folders are separated by /")
-    if form.startswith("/") or PureWindowsPath(form).drive or form.lower().startswith("file:"):
+    relative = "/".join(_parts(form))
+    if form.startswith("/") or PureWindowsPath(relative).drive or relative.lower().startswith("file:"):
         raise _invalid(path, "it is absolute; expected a path relative to the artifact root")
     if ".." in form.split("/"):
         raise _invalid(path, "it contains '..'")

@@ -45,6 +45,8 @@ def test_a_path_below_the_root_is_brought_to_its_normal_form(given, normal):
         "FILE:/etc/passwd",
         "C:/windows",
         "c:x",
+        "./c:",
+        "./file:x",
         "a\\..\\b",
         "%5c%5chost",
         "a\x00b",
