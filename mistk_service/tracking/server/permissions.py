@@ -97,25 +97,30 @@ class Permissions:
         self._experiments: dict[str, str] = {}
         self._grants: dict[int, tuple[float, dict[tuple[ResourceType, str], Permission]]] = {}
 
+    def allows_role(self, operation_id: str, principal: Principal) -> bool:
+        """Return whether the role of a client is enough; otherwise, the permissions of the user decide.
+
+        Raises:
+            NotAllowed: it is not enough, and the client is no user with permissions.
+        """
+        role = DECISIONS[operation_id].role
+        if principal.user_id is None and principal.role < role:
+            raise NotAllowed(
+                f"Permission denied: {principal.name} has the role {principal.role.label}, and {operation_id} needs "
+                f"{role.label}."
+            )
+        return principal.is_admin or principal.user_id is None
+
     def check(
         self, operation_id: str, principal: Principal, given: Fields | Request, parameters: Mapping[str, str]
     ) -> None:
-        """Return if a request is allowed. May block.
+        """Return if a user's request is allowed. May block.
 
         Raises:
             NotAllowed: it is not.
             StoreError: its resources cannot be found.
         """
         decision = DECISIONS[operation_id]
-        if principal.is_admin:
-            return
-        if principal.user_id is None:
-            if principal.role < decision.role:
-                raise NotAllowed(
-                    f"Permission denied: {principal.name} has the role {principal.role.label}, and {operation_id} needs "
-                    f"{decision.role.label}."
-                )
-            return
         if decision.admin:
             raise NotAllowed("Permission denied: only admins may do that.")
         if decision.subject is None or decision.permission is None:
