@@ -66,10 +66,10 @@ _STREAM_INTERVAL = 10.0
 #: Seconds between two checks of an idle store.
 _CHECK_INTERVAL = 1.0
 
-#: The items of the queue.
 #: Events that a run does not have.
 _UNRECORDED = (PredictionBegan, PredictionWithdrawn)
 
+#: The items of the queue.
 _Item = Event | NextRun | StreamTotals | SystemSample | SpoolCleanup
 
 

@@ -6,7 +6,6 @@ import itertools
 import math
 import time
 from bisect import bisect_left
-from collections import Counter as Counter_
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -132,7 +131,7 @@ class _RequestCollector(Collector):
     """The number of requests and their latencies. The library's own metrics lock several times for each request."""
 
     def __init__(self) -> None:
-        self._counts: Counter_[tuple[str, str, int | str]] = Counter_()
+        self._counts: defaultdict[tuple[str, str, int | str], int] = defaultdict(int)
         #: The number of requests in each bucket, and above the last one.
         self._buckets: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * (len(_REQUEST_BUCKETS) + 1))
         self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
