@@ -15,14 +15,16 @@ from mistk_service.web.server import HttpLimits, server_config
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp, limits: HttpLimits | None = None) -> AsyncIterator[int]:
-    """Serve on the running loop; give the port."""
-    config = server_config(app, limits or HttpLimits(), refusal, lifespan="off")
+async def served(app: ASGIApp, limits: HttpLimits | None = None, **options: Any) -> AsyncIterator[int]:
+    """Serve on the running loop, with options of uvicorn; give the port."""
+    config = server_config(app, limits or HttpLimits(), refusal, lifespan="off", **options)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
     protocol: Any = config.http_protocol_class
-    server = await loop.create_server(lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0, ssl=config.ssl
+    )
     async with server:
         yield server.sockets[0].getsockname()[1]
         for connection in list(state.connections):

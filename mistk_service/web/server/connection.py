@@ -1,23 +1,21 @@
-"""HTTP/1.1 connections, with limits on what a client may send and on how long that may take.
+"""HTTP/1.1 connections, with limits on how long a client may take. Uvicorn's server makes and ends them.
 
-httptools parses the requests, and uvicorn's server makes and ends the connections. Its own protocol has a keep-alive timeout
-only, and does not limit heads: the parser joins the pieces of a header again for each piece.
+Uvicorn's own protocols have a keep-alive timeout only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from typing import Any, Literal
-from urllib.parse import unquote
 
-import httptools
+from starlette.types import Scope
 from uvicorn.server import ServerState
 
 from mistk_service.web.server.config import ServerConfig
 from mistk_service.web.server.exchange import Exchange
+from mistk_service.web.server.request_parser import Refusal, Refused, RequestParser
 
 logger = logging.getLogger(__name__)
 
@@ -25,44 +23,23 @@ logger = logging.getLogger(__name__)
 #: connection would be reset, and the client might never see the answer.
 _LINGER = 2.0
 
-#: A status and a message.
-Answer = tuple[int, str]
-
-_TOO_LARGE: Answer = (
-    431,
-    "The request line and the headers are too large: at most {0.head_bytes} bytes and {0.head_lines} headers are "
-    "accepted. Send fewer or shorter ones; data belongs in the body.",
-)
-_TOO_MANY_AHEAD: Answer = (
+_TOO_MANY_AHEAD: Refusal = (
     400,
     "The connection has more than {0.pipelined} requests waiting for their answers. Wait for some, or open further ones.",
 )
-_SLOW_HEAD: Answer = (
+_SLOW_HEAD: Refusal = (
     408,
     "The request was not complete within {0.head_timeout:g} s. Send it at once, on a new connection.",
 )
-_SLOW_BODY: Answer = (
+_SLOW_BODY: Refusal = (
     408,
     "The body of the request came too slowly: less than {0.body_rate:g} bytes a second for {0.body_timeout:g} s. "
     "Send it again on a new connection.",
 )
-_TOO_MANY: Answer = (
+_TOO_MANY: Refusal = (
     503,
     "The service has reached its maximum number of connections. Try again later, or reuse connections.",
 )
-_INVALID: Answer = (400, "This is not a valid HTTP/1.1 request.")
-_UPGRADE_REFUSED: Answer = (
-    400,
-    "The request offers another protocol, which is not supported. Send it without Upgrade.",
-)
-
-#: Bytes of a header other than its name and its value: a colon, a space and the end of the line.
-_SEPARATORS = 4
-
-#: The header with which a client offers another protocol.
-_UPGRADE = re.compile(rb"(?i)(?<=\r\n)(?=upgrade:)")
-
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class HttpConnection(asyncio.Protocol):
@@ -97,19 +74,8 @@ class HttpConnection(asyncio.Protocol):
         self._server = server_state
         self._app_state = app_state
         self._loop = asyncio.get_running_loop()
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        # Requests that were sent before the response that closes the connection are no errors.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = RequestParser(config.limits, self._begin)
         self._endpoints: dict[str, Any] = {}
-        # What the client sends.
-        self._piece = 0
-        #: Bytes of further pieces since the parser's last progress.
-        self._without_progress = 0
-        self._objection: Answer | None = None
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._awaits_continue = False
-        self._in_body = False
         # Requests: the one that is received, the one that is answered, and those that wait for that.
         self._receiving: Exchange | None = None
         self._answering: Exchange | None = None
@@ -157,7 +123,10 @@ class HttpConnection(asyncio.Protocol):
             self._answering.disconnect()
         self._ahead.clear()
         self.resume_writing()
-        self._parser = None  # it refers to this connection
+        # They refer to this connection, so that only the garbage collector could free them.
+        self._parser.close()
+        del self._parser
+        self._receiving = self._answering = None
         self._config.closed()
 
     def shutdown(self) -> None:
@@ -171,109 +140,20 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and start the timer for what has to follow."""
-        if self.refused or self._parser is None:
+        if self.refused:
             return
         self._idle_since = None
-        if not self._in_body and b"pgrade" in data:
-            data = _without_upgrade(data)
-        self._piece = len(data)
-        self._without_progress += self._piece
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.refuse(self._objection or _INVALID)
-        except httptools.HttpParserUpgrade:
-            self.refuse(_UPGRADE_REFUSED)
-        if self._without_progress > self._limits.head_bytes or (
-            not self._in_body and len(self._headers) > self._limits.head_lines
-        ):
-            self.refuse(_TOO_LARGE)
+        if (refusal := self._parser.feed(data)) is not None:
+            self.refuse(refusal)
         if self.refused or self.transport.is_closing():
             return
         busy = self._answering is not None
         if busy:
             self._config.idle.pop(self, None)
         # No timeout for the next request while one is being answered.
-        self._await("body" if self._in_body else None if busy else "head")
-        self._progress += self._piece
+        self._await("body" if self._parser.in_body else None if busy else "head")
+        self._progress += len(data)
         self._was_paused = self._was_paused or self._read_paused
-
-    def on_message_begin(self) -> None:
-        """Begin a request; called by the parser, like the following ones."""
-        self._without_progress = 0
-        self._url = b""
-        self._headers = []
-        self._awaits_continue = False
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. The trailers of a chunked body are dropped."""
-        if self._in_body:
-            return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._awaits_continue = True
-        self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Check the size of the head, and start the request unless another one is ahead of it."""
-        parser, headers = self._parser, self._headers
-        assert parser is not None
-        if len(headers) > self._limits.head_lines:
-            self._stop(_TOO_LARGE)
-        # Most heads come in one piece.
-        if self._without_progress or self._piece > self._limits.head_bytes:
-            size = sum(len(name) + len(value) + _SEPARATORS for name, value in headers)
-            if len(self._url) + size > self._limits.head_bytes:
-                self._stop(_TOO_LARGE)
-        self._in_body = True
-        version = parser.get_http_version()
-        path, query = _split(self._url)
-        text = path.decode("ascii")
-        scope = {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": version,
-            **self._endpoints,
-            "method": parser.get_method().decode("ascii"),
-            "root_path": "",
-            "path": unquote(text) if "%" in text else text,
-            "raw_path": path,
-            "query_string": query,
-            "headers": headers,
-            "state": self._app_state.copy(),
-        }
-        keep_alive = version != "1.0" and parser.should_keep_alive()
-        exchange = Exchange(self, scope, keep_alive=keep_alive, awaits_continue=self._awaits_continue)
-        self._receiving = exchange
-        if self._answering is None:
-            self._start(exchange)
-        elif len(self._ahead) < self._limits.pipelined:
-            self.pause_reading()
-            self._ahead.append(exchange)
-        else:
-            self._stop(_TOO_MANY_AHEAD)
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        self._without_progress = 0
-        assert self._receiving is not None
-        self._receiving.add_body(body)
-
-    def on_message_complete(self) -> None:
-        """End the request."""
-        self._without_progress = 0
-        self._in_body = False
-        assert self._receiving is not None
-        self._receiving.end_body()
-
-    def _stop(self, answer: Answer) -> None:
-        """Stop the parser, which raises an error."""
-        self._objection = answer
-        raise ValueError(answer[1])
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -281,6 +161,20 @@ class HttpConnection(asyncio.Protocol):
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of every response."""
         return self._server.default_headers
+
+    def _begin(self, scope: Scope, *, keep_alive: bool, awaits_continue: bool) -> Exchange:
+        """Begin a request, unless another one is ahead of it; see :class:`~mistk_service.web.server.request_parser.Begin`."""
+        scope.update(self._endpoints, state=self._app_state.copy())
+        exchange = Exchange(self, scope, keep_alive=keep_alive, awaits_continue=awaits_continue)
+        self._receiving = exchange
+        if self._answering is None:
+            self._start(exchange)
+        elif len(self._ahead) < self._limits.pipelined:
+            self.pause_reading()
+            self._ahead.append(exchange)
+        else:
+            raise Refused(_TOO_MANY_AHEAD)
+        return exchange
 
     def _start(self, exchange: Exchange) -> None:
         self._answering = exchange
@@ -394,7 +288,7 @@ class HttpConnection(asyncio.Protocol):
 
     # --- refusals -----------------------------------------------------------------------------------------------------
 
-    def refuse(self, answer: Answer, *, linger: bool = True) -> None:
+    def refuse(self, refusal: Refusal, *, linger: bool = True) -> None:
         """Answer a request without the application, and close the connection."""
         if self.refused or self.transport.is_closing():
             return
@@ -406,11 +300,11 @@ class HttpConnection(asyncio.Protocol):
             if self._answering.started:  # it can only be truncated
                 self.transport.close()
                 return
-        status, message = answer
+        status, message = refusal
         message = message.format(self._limits)
         logger.info("Refused a request from %s with %d: %s", self._endpoints["client"], status, message)
         self.transport.write(self._config.refusal(status, message))
-        if not linger:
+        if not linger or not self.transport.can_write_eof():  # TLS lingers itself when it is closed
             self.transport.close()
             return
         self.transport.write_eof()
@@ -421,25 +315,3 @@ class HttpConnection(asyncio.Protocol):
 def _address(socket_name: Any) -> tuple[str, int] | None:
     """Return the address and the port in the name of a socket."""
     return (str(socket_name[0]), int(socket_name[1])) if isinstance(socket_name, tuple) else None
-
-
-def _split(target: bytes) -> tuple[bytes, bytes]:
-    """Return the path and the query of the target of a request.
-
-    Raises:
-        httptools.HttpParserInvalidURLError: it is none.
-    """
-    if target.startswith(b"/") and b"#" not in target:
-        path, _, query = target.partition(b"?")
-        return path, query
-    url = httptools.parse_url(target)
-    return url.path or b"/", url.query or b""
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Return a head with its offer of another protocol renamed: the server declines it, but the parser would drop the body.
-
-    Java's HttpClient offers HTTP/2 with its first request.
-    """
-    head, end, body = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"declined-", head) + end + body

@@ -6,10 +6,14 @@ import asyncio
 import dataclasses
 import gc
 import json
+import logging
+import ssl
+import subprocess
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
@@ -68,8 +72,8 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Client]:
-    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+async def connected(port: int, context: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
+    client = Client(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
     try:
         yield client
     finally:
@@ -283,6 +287,26 @@ async def test_what_is_not_http_is_answered_with_an_error_of_the_service() -> No
         status, error = await client.answer()
         assert (status, error["code"]) == (400, 400)
         assert await client.end() == b""
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> str:
+    """The file of a certificate, beside its key in ``key.pem``."""
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    return str(tmp_path / "cert.pem")
+
+
+async def test_a_request_is_refused_over_tls_too(certificate: str, caplog: pytest.LogCaptureFixture) -> None:
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    tls = {"ssl_certfile": certificate, "ssl_keyfile": certificate.replace("cert", "key")}
+    async with served(App(), SMALL, **tls) as port, connected(port, context) as client:
+        client.send(get("/", b"X: " + b"x" * 5000))
+        status, error = await client.answer()
+        assert (status, error["code"]) == (431, 431)
+        assert await client.end() == b""
+    assert [each.message for each in caplog.records if each.levelno > logging.INFO] == []
 
 
 class Knot:

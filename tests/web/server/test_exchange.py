@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from mistk_service.web.server import HttpLimits, server_config
+from mistk_service.web.server.connection import HttpConnection
+from mistk_service.web.server.exchange import Exchange
 from tests.support.http_server import refusal, served
 from tests.web.server.test_connections import connected, get, post
 
@@ -184,14 +187,22 @@ async def test_every_request_that_is_sent_ahead_learns_that_the_client_has_gone(
         await gone.wait()
 
 
-async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
-    async with served(sending(start(), body(b"body"))) as port, connected(port) as client:
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(100):
+async def test_requests_and_connections_are_freed_without_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with served(sending(start(), body(b"body"))) as port, connected(port) as client:
+            for _ in range(5):
                 client.send(post(4), b"data")
                 await client.reader.readuntil(b"\r\n\r\nbody")
-            assert gc.collect() < 100
-        finally:
-            gc.enable()
+            found = [each for each in gc.get_objects() if isinstance(each, Exchange | HttpConnection)]
+            assert len(found) == 2, "the connection, and its last request"
+            freed = [asyncio.Event() for _ in found]
+            for each, event in zip(found, freed, strict=True):
+                weakref.finalize(each, event.set)
+            del each, found
+            client.writer.close()
+            for event in freed:
+                await event.wait()
+    finally:
+        gc.enable()
