@@ -291,11 +291,7 @@ async def _prepare(
     else:
         tracking.start()
     if script is not None:
-        try:
-            code = await script(controller)
-        except MistkError as error:
-            logger.error("%s", error)
-            raise
+        code = await script(controller)
         if code is not None:
             shutdown.exit_code = code
             controller.shutdown()

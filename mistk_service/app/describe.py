@@ -34,7 +34,7 @@ def describe(reference: str) -> str:
         lines += ["", "Hyperparameters", *_columns(_hyperparameters(msgspec.json.decode(signature.hyperparameters)))]
     for title, specs in (("Inputs", signature.inputs), ("Outputs", signature.outputs)):
         lines += ["", title, *_columns(_tensors(specs))] if specs else []
-    lines += ["", f"Records in one call: at most {getattr(model, 'max_batch_size', 1)}"]
+    lines += ["", f"Records in one call: at most {max(1, getattr(model, 'max_batch_size', 1))}"]
     return "\n".join(lines)
 
 

@@ -117,6 +117,8 @@ def _download(place: str, path: Path) -> None:
     with httpx.stream("GET", place, follow_redirects=True) as response, path.open("wb") as file:
         if response.status_code in (404, 410):
             raise FileNotFoundError(place)
+        if response.status_code in (401, 403):
+            raise PermissionError(f"the server answered {response.status_code}")
         response.raise_for_status()
         for piece in response.iter_bytes():
             file.write(piece)

@@ -12,14 +12,16 @@ from pathlib import Path
 import fsspec
 import pytest
 from click.testing import CliRunner
+from starlette.responses import PlainTextResponse
 
 from mistk_service.app.autostart import read_values
 from mistk_service.app.cli import main
 from mistk_service.app.exit_codes import ExitCode, exit_code_of
 from mistk_service.app.platforms import model_folder
-from mistk_service.app.storage import fetched, store
-from mistk_service.errors import Failure, HookFailed, InvalidRequest, StorageUnreachable
+from mistk_service.app.storage import UnusableStorage, fetched, store
+from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError, StorageUnreachable
 from mistk_service.tracking.errors import StoreUnavailable
+from tests.support.serving import served
 
 
 @pytest.fixture
@@ -143,6 +145,22 @@ def test_a_storage_that_refuses_the_credentials_is_wrong_input(tmp_path: Path) -
     fsspec.register_implementation("forbidden", Forbidden, clobber=True)
     with pytest.raises(InvalidRequest, match=r"--train: 'forbidden://host/x' cannot be used: Access Denied. Give the"):
         fetched("forbidden://host/x", tmp_path, "--train")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (401, UnusableStorage, "cannot be used: the server answered 401. Give the service credentials"),
+        (403, UnusableStorage, "cannot be used: the server answered 403. Give the service credentials"),
+        (404, InvalidRequest, "does not exist"),
+        (503, StorageUnreachable, "cannot be reached"),
+    ],
+)
+def test_the_status_of_a_web_server_tells_whether_another_attempt_makes_sense(
+    tmp_path: Path, status: int, error: type[MistkError], said: str
+) -> None:
+    with served(PlainTextResponse("no", status)) as url, pytest.raises(error, match=said):
+        fetched(f"{url}/model.zip", tmp_path, "--build-from")
 
 
 def test_values_are_read_from_json_and_yaml(tmp_path: Path) -> None:
