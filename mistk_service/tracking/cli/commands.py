@@ -91,9 +91,8 @@ def serve(**options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_without_waiting)
     from mistk_service.tracking.server import serve_tracking
-    from mistk_service.tracking.values import Permission
     from mistk_service.web.access import open_access
-    from mistk_service.web.server import HttpLimits, tls_options
+    from mistk_service.web.server import HttpLimits
 
     try:
         settings = ServerSettings(**options)
@@ -113,20 +112,12 @@ def serve(**options: Any) -> None:
     serve_tracking(
         settings.store_uri,
         settings.artifacts,
-        settings.host,
-        settings.port,
-        allowed_hosts=settings.allowed_hosts,
-        max_body=settings.max_body,
-        mlflow_ui=settings.mlflow_ui,
+        settings,
+        authenticator,
         limits=HttpLimits(
             keep_alive=settings.keep_alive_timeout, connections=settings.max_connections, end_timeout=_END
         ),
-        authenticator=authenticator,
-        audited=settings.audit_file is not None,
-        access_log=settings.access_log,
-        max_uploads=settings.max_uploads,
-        tls=tls_options(settings.tls_cert, settings.tls_key),
-        default_permission=Permission(settings.default_permission),
+        mlflow_ui=settings.mlflow_ui,
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )
 

@@ -6,20 +6,19 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.command_line import ListenSettings
 from mistk_service.page import Page
 from mistk_service.process_exit import signals_handled
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
-from mistk_service.tracking.server.app import MAX_BODY, MAX_UPLOADS, create_tracking_app
+from mistk_service.tracking.server.app import create_tracking_app
 from mistk_service.tracking.server.replies import error_json
 from mistk_service.tracking.server.url_paths import answer
 from mistk_service.tracking.server.users import users_of
@@ -28,7 +27,7 @@ from mistk_service.web.access import Authenticator
 from mistk_service.web.gate import gate
 from mistk_service.web.listening import bind, url_of
 from mistk_service.web.memory import collect_less_often
-from mistk_service.web.server import HttpLimits, server_config
+from mistk_service.web.server import HttpLimits, server_config, tls_options
 
 #: Maximum seconds for requests to end when the server shuts down.
 _CLOSING = 5
@@ -36,47 +35,32 @@ _CLOSING = 5
 
 def serve_tracking(
     store_uri: str,
-    artifacts_uri: str | Path,
-    host: str = "127.0.0.1",
-    port: int = 5000,
+    artifacts_uri: str,
+    settings: ListenSettings,
+    authenticator: Authenticator | None,
     *,
-    allowed_hosts: Sequence[str] = (),
-    max_body: int = MAX_BODY,
-    mlflow_ui: bool = False,
-    limits: HttpLimits | None = None,
-    authenticator: Authenticator | None = None,
-    default_permission: Permission = Permission.READ,
-    audited: bool = False,
-    access_log: bool = False,
-    max_uploads: int = MAX_UPLOADS,
-    tls: Mapping[str, Any] | None = None,
-    on_listening: Callable[[str], None] | None = None,
+    limits: HttpLimits,
+    mlflow_ui: bool,
+    on_listening: Callable[[str], None],
 ) -> None:
     """Serve a store until SIGINT or SIGTERM.
 
     Args:
         store_uri: see :func:`mistk_service.tracking.open_store`.
         artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
-        host: the address to listen on.
-        port: the port; 0 for a free one.
-        allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
-        max_body: the limit of a JSON body in bytes.
-        mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
-        limits: limits on clients; by default those of :class:`HttpLimits`.
+        settings: the address, and what clients may do.
         authenticator: identifies the sender of a request; None if no log-in is required.
-        audited: whether changes are written to the audit log.
-        access_log: whether each request is written to the log.
-        max_uploads: the maximum number of concurrent uploads of files.
-        tls: the options from :func:`mistk_service.web.server.tls_options`.
-        default_permission: the permission of users without another one for a resource.
+        limits: limits on connections.
+        mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
         on_listening: called with the base URL when the server accepts connections.
 
     Raises:
-        SettingsError: the address cannot be used, or MLflow's pages are not installed.
+        SettingsError: the address or the certificate cannot be used, or MLflow's pages are not installed.
         StoreError: the store or the artifact root cannot be opened.
     """
+    tls = tls_options(settings.tls_cert, settings.tls_key)
     artifacts = open_artifacts(artifacts_uri)
-    with open_store(store_uri) as store, bind(host, port) as sock:
+    with open_store(store_uri) as store, bind(settings.host, settings.port) as sock:
         users = users_of(lambda: store)
         if authenticator is not None:
             users.ensure_admin(os.environ)
@@ -84,28 +68,25 @@ def serve_tracking(
         tracking = create_tracking_app(
             store,
             artifacts,
-            max_body=max_body,
+            max_body=settings.max_body,
             mlflow_ui=mlflow_ui,
             users=users,
-            default_permission=default_permission,
-            max_uploads=max_uploads,
+            default_permission=Permission(settings.default_permission),
+            max_uploads=settings.max_uploads,
         )
         app = gate(
             _with_page(tracking),
-            host=host,
-            allowed_hosts=allowed_hosts,
-            max_body=max_body,
+            host=settings.host,
+            allowed_hosts=settings.allowed_hosts,
+            max_body=settings.max_body,
             authenticator=authenticator,
             answer=answer,
-            audited=audited,
-            access_log=access_log,
+            audited=settings.audit_file is not None,
+            access_log=settings.access_log,
         )
-        server = uvicorn.Server(
-            server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING, **(tls or {}))
-        )
+        server = uvicorn.Server(server_config(app, limits, error_json, timeout_graceful_shutdown=_CLOSING, **tls))
         collect_less_often()
-        if on_listening is not None:
-            on_listening(url_of(sock, tls=bool(tls)))
+        on_listening(url_of(sock, tls=bool(tls)))
         with _postponed_signals(server):
             server.run(sockets=[sock])
 
