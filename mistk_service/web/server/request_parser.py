@@ -88,6 +88,7 @@ class RequestParser:
         self._size = 0
         self._without_progress = 0
         self._refusal = _INVALID
+        #: The target of the request that is being received; empty between requests.
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._awaits_continue = False
@@ -95,7 +96,8 @@ class RequestParser:
 
     def feed(self, data: bytes) -> Refusal | None:
         """Parse data; return the answer if it has to be refused."""
-        if not self.in_body and b"pgrade" in data:
+        # Only at the beginning of a request: where its head ends is known only there, and its body must stay as it is.
+        if not self._url and b"pgrade" in data:
             data = _without_upgrade(data)
         self._size = len(data)
         self._without_progress += self._size
@@ -118,7 +120,6 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._without_progress = 0
-        self._url = b""
         self._headers = []
         self._awaits_continue = False
 
@@ -170,6 +171,7 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """End the request."""
         self._without_progress = 0
+        self._url = b""
         self.in_body = False
         self._exchange.end_body()
 
@@ -202,7 +204,7 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Return a head with its offer of another protocol renamed: the server declines it, but the parser would drop the body.
+    """Return a request with its offer of another protocol renamed: the server declines it, but the parser would drop the body.
 
     Java's HttpClient offers HTTP/2 with its first request.
     """

@@ -61,15 +61,16 @@ class Transport(asyncio.Transport):
         return self.closed
 
 
-async def written(app: ASGIApp, request: bytes = get()) -> list[bytes]:
-    """Return what an application's response is written in."""
+async def written(app: ASGIApp, *pieces: bytes) -> list[bytes]:
+    """Return what the responses to requests are written in. They arrive in pieces."""
     config = server_config(app, HttpLimits(), refusal, lifespan="off")
     config.load()
     state, transport = ServerState(), Transport()
     make: Callable[..., Any] = config.http_protocol_class
     connection = make(config=config, server_state=state, app_state={})
     connection.connection_made(transport)
-    connection.data_received(request)
+    for piece in pieces or [get()]:
+        connection.data_received(piece)
     await asyncio.gather(*state.tasks)
     connection.connection_lost(None)
     return transport.written
