@@ -15,17 +15,14 @@ from starlette.types import Scope
 
 from mistk_service.errors import (
     ClientGone,
-    HookFailed,
     InvalidRequest,
     MistkError,
-    ModelLoadError,
     NotAllowed,
     NotAuthenticated,
     OperationRefused,
     PredictionTimedOut,
     ServiceBusy,
     TooManyAttempts,
-    WorkerDied,
 )
 from mistk_service.web.json_limits import FREE_JSON
 from mistk_service.web.request_body import BodyTooLarge
@@ -45,9 +42,6 @@ _STATUS: tuple[tuple[type[MistkError], int], ...] = (
     (ServiceBusy, 503),
     (PredictionTimedOut, 504),
     (ClientGone, _CLIENT_GONE),
-    (HookFailed, 500),
-    (WorkerDied, 500),
-    (ModelLoadError, 500),
     (MistkError, 500),
 )
 

@@ -34,8 +34,6 @@ class BodyLimit:
         await self._app(scope, receive, send)
 
     async def _within_limit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-        if b"transfer-encoding" not in headers_of(scope):
-            raise BodyTooLarge(self._limit)
         # Read whole, and passed on as a body of known length: Connexion treats a body without a length as missing.
         body = await read_body(scope, receive, self._limit)
         kept = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
