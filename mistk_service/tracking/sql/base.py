@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -101,12 +102,9 @@ def json_list(text: str | None) -> list[Any]:
 
 def grouped(rows: Sequence[Any], kind: type[Pair]) -> dict[Any, tuple[Pair, ...]]:
     """Return the pairs of each owner, from rows of (owner, key, value) that are sorted by owner and key."""
-    found: dict[Any, list[Pair]] = {}
+    found: defaultdict[Any, list[Pair]] = defaultdict(list)
     for owner, key, value in rows:
-        if owner in found:
-            found[owner].append(kind(key, value))
-        else:
-            found[owner] = [kind(key, value)]
+        found[owner].append(kind(key, value))
     return {owner: tuple(items) for owner, items in found.items()}
 
 

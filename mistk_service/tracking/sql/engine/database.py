@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -73,10 +73,10 @@ class Database:
         self._store_file = store_file
         self.journal_writer = JournalWriter(engine.dialect)
         # A database in memory has a single connection, which the readers and the writer share.
-        self._memory_lock = threading.RLock() if _is_memory(url) else None
+        self.write_lock = threading.RLock()
+        self._read_lock = self.write_lock if _is_memory(url) else nullcontext()
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self.write_lock = self._memory_lock or threading.RLock()
         self._checkpoints = Checkpoints(engine, self.write_lock) if self.journal_mode == "WAL" else None
         on_commit = self._checkpoints.committed if self._checkpoints is not None else None
         self._writer = Writer(engine, begin, self.write_lock, on_commit)
@@ -134,11 +134,8 @@ class Database:
         with translated():
             if self._non_blocking.reader is not None:
                 yield self._non_blocking.reader
-            elif self._memory_lock is None:
-                with self.engine.connect() as connection:
-                    yield connection
             else:
-                with self._memory_lock, self.engine.connect() as connection:
+                with self._read_lock, self.engine.connect() as connection:
                     yield connection
 
     @contextmanager

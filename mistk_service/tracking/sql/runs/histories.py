@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import nan
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, literal_column, or_, select
@@ -68,7 +69,6 @@ class Histories(SqlPart):
         if max_results is not None and len(rows) > max_results:
             last = tuple(rows[max_results - 1])
             token = page_tokens.encode(search, [k.kind(v) for k, v in zip(_SORT, last, strict=True)])
-        nan = float("nan")
         points = [Metric(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
         return Page(tuple(points), token)
 
@@ -120,7 +120,6 @@ class Histories(SqlPart):
 
 def _points(key: str, rows: Iterable[Any]) -> list[Metric]:
     """Return the points of rows of (timestamp, step, value, is_nan, run_id)."""
-    nan = float("nan")
     return [
         Metric(key, nan if is_nan else value, timestamp, step, run_id=run_id)
         for timestamp, step, value, is_nan, run_id in rows

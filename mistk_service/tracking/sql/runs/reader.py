@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, select
@@ -126,14 +128,9 @@ class RunReader:
         return found
 
     def _latest(self, connection: Connection, ids: Any) -> dict[int, list[Metric]]:
-        found: dict[int, list[Metric]] = {}
-        nan = float("nan")
+        found: defaultdict[int, list[Metric]] = defaultdict(list)
         for run, key, value, timestamp, step, is_nan in self._metrics.rows(connection, ids=ids):
-            made = Metric(key, nan if is_nan else value, timestamp, step)
-            if run in found:
-                found[run].append(made)
-            else:
-                found[run] = [made]
+            found[run].append(Metric(key, nan if is_nan else value, timestamp, step))
         return found
 
     def _dataset_inputs(self, connection: Connection, ids: Any) -> dict[int, list[DatasetInput]]:
@@ -142,19 +139,19 @@ class RunReader:
             return {}
         numbers = ids_parameter(self._dialect, [row[1] for row in rows])
         tags = grouped(self._input_tags.rows(connection, ids=numbers), Tag)
-        found: dict[int, list[DatasetInput]] = {}
+        found: defaultdict[int, list[DatasetInput]] = defaultdict(list)
         for run, number, *fields in rows:
-            found.setdefault(run, []).append(DatasetInput(Dataset(*fields), tags.get(number, ())))
+            found[run].append(DatasetInput(Dataset(*fields), tags.get(number, ())))
         return found
 
     def _models_of(
         self, connection: Connection, ids: Any
     ) -> tuple[dict[int, list[ModelInput]], dict[int, list[ModelOutput]]]:
-        inputs: dict[int, list[ModelInput]] = {}
-        outputs: dict[int, list[ModelOutput]] = {}
+        inputs: defaultdict[int, list[ModelInput]] = defaultdict(list)
+        outputs: defaultdict[int, list[ModelOutput]] = defaultdict(list)
         for run, direction, model_id, step in self._models.rows(connection, ids=ids):
             if direction == INPUT:
-                inputs.setdefault(run, []).append(ModelInput(model_id))
+                inputs[run].append(ModelInput(model_id))
             else:
-                outputs.setdefault(run, []).append(ModelOutput(model_id, step))
+                outputs[run].append(ModelOutput(model_id, step))
         return inputs, outputs
