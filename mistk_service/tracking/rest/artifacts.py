@@ -26,7 +26,6 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from mistk_service.tracking.rest.config import PART_SIZE
 from mistk_service.tracking.rest.multipart import MultipartUploads, Source, pieces
 from mistk_service.tracking.rest.responses import About, read_object
 from mistk_service.tracking.rest.transport import Transport
@@ -122,7 +121,7 @@ class ProxiedArtifacts(_HttpArtifacts):
         part_size: maximum bytes of a file that is sent as a whole, and the bytes of the parts of a larger one.
     """
 
-    def __init__(self, transport: Transport, listing: str, folder: str, uri: str, part_size: int = PART_SIZE) -> None:
+    def __init__(self, transport: Transport, listing: str, folder: str, uri: str, part_size: int) -> None:
         super().__init__(transport, f"{listing}/{quoted(folder)}", uri)
         self._listing = listing
         self._folder = folder
@@ -207,7 +206,11 @@ class PackageArtifacts(_HttpArtifacts):
         return int(length) if length.isdecimal() else None
 
     def _name(self, path: str) -> str:
-        return flattened(path)
+        """Return a path as one name: a character that a registry does not allow is written as ``_`` and its number.
+
+        ``/`` becomes ``__``, ``_`` stays; two paths only get the same name if they differ in these two alone.
+        """
+        return _UNSAFE.sub(lambda found: f"_{ord(found[0]):x}_", path.replace("/", "__"))
 
 
 class _HttpUpload(Upload):
@@ -232,14 +235,6 @@ class _HttpUpload(Upload):
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def flattened(path: str) -> str:
-    """Return a path as one name: a character that a registry does not allow is written as ``_`` and its number.
-
-    ``/`` becomes ``__``, ``_`` stays; two paths only get the same name if they differ in these two alone.
-    """
-    return _UNSAFE.sub(lambda found: f"_{ord(found[0]):x}_", path.replace("/", "__"))
 
 
 def proxied_folder(uri: str) -> tuple[str | None, str]:

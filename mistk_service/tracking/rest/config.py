@@ -70,14 +70,14 @@ class RestConfig:
     """
 
     uri: str
-    username: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = None
+    token: str | None = None
     token_file: str | None = None
     insecure_tls: bool = False
     ca_cert: str | None = None
     client_cert: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     api_version: str = "2.0"
     timeout: float = _DEFAULT_TIMEOUT
     part_size: int = PART_SIZE

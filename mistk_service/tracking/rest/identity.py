@@ -94,12 +94,12 @@ class _TokenFile:
         token = text.strip()
         if not _TOKEN.fullmatch(token):
             # It may be about to be written.
-            return self._unreadable("it contains no token" if not token else "it is more than a token")
+            self._unreadable("it contains no token" if not token else "it is more than a token")
+            return
         if token != self._token:
             self.seen = (token, self._token)[: 2 if self._token else 1]
         self._token = token
         self._complained = False
-        return None
 
     def _unreadable(self, reason: str) -> None:
         if not self._token:
