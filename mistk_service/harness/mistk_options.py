@@ -104,10 +104,8 @@ def _transform_steps(options: dict[str, Any]) -> Iterator[Any]:
 def _model_steps(options: dict[str, Any]) -> Iterator[Any]:
     if options["model"] is None:
         return
-    setup, data = (
-        {"initialize": _initialization(options)},
-        _given({"train": options["train"], "test": options["predict"]}),
-    )
+    setup = {"initialize": _initialization(options)}
+    data = _given({"train": options["train"], "test": options["predict"]})
     trains = options["train"] or options["model_path"]
     ensemble = options["ensemble_model_paths"]
     if trains or ensemble is None:

@@ -351,10 +351,8 @@ class Lifecycle:
             run.log_values(params=memory.params)
             run.log_inputs(memory.inputs)
             # Only one run is resumed; the next one is new.
-            memory.run_options, self._default = (
-                replace(memory.run_options, run_id=None),
-                replace(self._default, run_id=None),
-            )
+            memory.run_options = replace(memory.run_options, run_id=None)
+            self._default = replace(self._default, run_id=None)
             self._settle(now)
         return self._run
 

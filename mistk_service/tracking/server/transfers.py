@@ -88,9 +88,8 @@ class Transfers:
         if folder:
             self._locations.place(root, folder)  # raises if it is not valid
         for info in self._locations.files(root, folder):
-            with suppress(
-                InvalidParameter
-            ):  # a model may have written files with names that are not valid in a request
+            # A model may have written files with names that are not valid in a request.
+            with suppress(InvalidParameter):
                 yield info.path, self._locations.place(root, info.path)
 
     async def get_model_version_artifact(self, request: Request) -> Response:

@@ -117,7 +117,6 @@ class Runner:
         predictor, signature = None, signature_of(model)
         if (row := kind.prediction) is not None:
             predictor = Predictor(model, row.hook, row.tensor_hook, row.prompt_hook, signature)
-        if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
             self._tasks.joins_tensors = predictor.joins_tensors
         self._model = model

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mistk_service.errors import Failure, WorkerDied
@@ -243,9 +244,9 @@ class _Channel(asyncio.Protocol):
         self._worker._channel_ended(error)
 
 
-def start_thread(name: str, target: object, *args: object) -> None:
+def start_thread(name: str, target: Callable[..., None], *args: object) -> None:
     """Start a daemon thread."""
-    threading.Thread(target=target, args=args, name=name, daemon=True).start()  # type: ignore[arg-type]
+    threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
 
 async def set_within(seconds: float, *events: asyncio.Event) -> None:
@@ -256,10 +257,10 @@ async def set_within(seconds: float, *events: asyncio.Event) -> None:
                 await event.wait()
 
 
-def call_on(loop: asyncio.AbstractEventLoop, callback: object) -> None:
+def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     """Call a function on an event loop, unless the loop is closed."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: there is no caller any more
-        loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+        loop.call_soon_threadsafe(callback)
 
 
 def resolve(future: asyncio.Future[_T], result: _T) -> None:
