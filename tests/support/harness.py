@@ -31,7 +31,7 @@ from mistk_service.workers.host.socket_worker import LINGER
 from mistk_service.workers.host.thread import ThreadWorker
 from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, Predicted, ToWorker
 from mistk_service.workers.protocol import Worker, WorkerListener
-from tests.support.forked_worker import ForkedWorker
+from tests.support.forked_worker import fork_worker
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -60,7 +60,11 @@ def make_worker(
 
         connect(None)
         return RayWorker(model, listener, cpus=0, spool=spool, linger=linger)
-    kinds = {"thread": ThreadWorker, "process": ForkedWorker, "new interpreter": ProcessWorker}
+    kinds: dict[str, Callable[..., Worker]] = {
+        "thread": ThreadWorker,
+        "process": partial(ProcessWorker, popen=fork_worker),
+        "new interpreter": ProcessWorker,
+    }
     return kinds[kind](model, listener, spool=spool, linger=linger)
 
 

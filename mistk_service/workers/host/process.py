@@ -44,6 +44,7 @@ class ProcessWorker(LocalWorker):
         environment: its environment variables; by default those of the service.
         umask: its umask; by default that of the service.
         on_output: receives each line of its output, on another thread.
+        popen: starts the process, with the arguments of :class:`subprocess.Popen`, which is the default.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class ProcessWorker(LocalWorker):
         on_output: Callable[[str], None] = lambda _: None,
         linger: float = LINGER,
         mistk_names: bool = True,
+        popen: Callable[..., subprocess.Popen[bytes]] | None = None,
     ) -> None:
         super().__init__(reference, listener, spool=spool, linger=linger, mistk_names=mistk_names)
         self._environment, self._umask = environment, umask
         self._on_output = on_output
+        self._popen = popen
         self._log_format = log_format
         self._log_options = ["--log-level", log_level, "--log-format", log_format]
         if log_libraries:
@@ -106,7 +109,8 @@ class ProcessWorker(LocalWorker):
         theirs.close()
 
     def _spawn(self, theirs: socket.socket, lifeline: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        start = self._popen or subprocess.Popen
+        return start(
             [sys.executable, *self._arguments(theirs.fileno(), lifeline)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
