@@ -148,10 +148,10 @@ class Exchange:
     async def receive(self) -> Message:
         """Return the next piece of the request's body, or that the client has disconnected."""
         connection = self._connection
-        if self.awaits_continue and not connection.transport.is_closing():
-            self.awaits_continue = False
-            connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self.gone and not self.complete:
+            if self.awaits_continue and not connection.transport.is_closing():
+                self.awaits_continue = False
+                connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             connection.resume_reading()
             if not self._has_news:
                 self._news = self._news or asyncio.Event()

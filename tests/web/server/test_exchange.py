@@ -17,7 +17,7 @@ from mistk_service.web.server import HttpLimits, server_config
 from mistk_service.web.server.connection import HttpConnection
 from mistk_service.web.server.exchange import Exchange
 from tests.support.http_server import refusal, served
-from tests.web.server.test_connections import connected, get, post
+from tests.web.server.test_connections import CHUNKED, connected, get, post
 
 pytestmark = pytest.mark.anyio
 
@@ -123,6 +123,20 @@ async def test_a_client_that_waits_for_100_continue_is_told_when_its_body_is_rea
         assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.send(b"body")
         assert (await client.reader.readuntil(b"body")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_client_whose_request_is_refused_is_not_asked_for_its_body(caplog: pytest.LogCaptureFixture) -> None:
+    received: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        received.append((await receive())["type"])
+
+    async with served(app) as port, connected(port) as client:
+        client.send(CHUNKED[:-2] + b"Expect: 100-continue\r\n\r\nno chunk\r\n")
+        assert (await client.answer())[0] == 400
+        assert await client.end() == b""
+    assert received == ["http.disconnect"]
+    assert [each.message for each in caplog.records if each.levelno > logging.INFO] == []
 
 
 BROKEN = {
