@@ -89,7 +89,6 @@ class Exchange:
         self._has_news = False
         self._news: asyncio.Event | None = None
         self._on_disconnect: Callable[[], None] | None = None
-        scope[ON_DISCONNECT] = self._set_on_disconnect
         #: The head of the response, until it is sent with the beginning of the body.
         self._head = b""
         self._is_chunked = False
@@ -122,6 +121,7 @@ class Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Run the application."""
+        self._scope[ON_DISCONNECT] = self._set_on_disconnect
         try:
             await app(self._scope, self.receive, self.send)
         except BaseException:  # whatever ends the application, the client learns of it

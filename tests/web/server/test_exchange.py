@@ -221,3 +221,32 @@ async def test_requests_and_connections_are_freed_without_the_garbage_collector(
                 await event.wait()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("end", [b"", b"not HTTP\r\n\r\n"], ids=["client gone", "refused"])
+async def test_requests_that_were_sent_ahead_and_never_answered_are_freed_too(end: bytes) -> None:
+    began = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await receive()  # it is complete: the client has gone, or was refused
+        await receive()
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with served(app) as port, connected(port) as client:
+            client.send(get() * 3)
+            await began.wait()
+            found = [each for each in gc.get_objects() if isinstance(each, Exchange | HttpConnection)]
+            assert len(found) == 4, "the connection, and its requests"
+            freed = [asyncio.Event() for _ in found]
+            for each, event in zip(found, freed, strict=True):
+                weakref.finalize(each, event.set)
+            del each, found
+            client.send(end)
+            client.writer.write_eof()
+            for event in freed:
+                await event.wait()
+    finally:
+        gc.enable()
