@@ -39,11 +39,12 @@ class Waiting:
 
 
 @pytest.mark.anyio
-async def test_an_answer_is_cancelled_when_its_client_disconnects() -> None:
+@pytest.mark.parametrize("requests", [1, 2], ids=["one request", "one more, sent ahead"])
+async def test_an_answer_is_cancelled_when_its_client_disconnects(requests: int) -> None:
     app = Waiting()
     async with served(app) as port:
         async with connected(port) as client:
-            client.send(get())
+            client.send(get() * requests)
             await app.began.wait()
         await app.ended.wait()
     assert app.answer.cancelled()

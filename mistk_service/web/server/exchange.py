@@ -234,8 +234,12 @@ class Exchange:
 
     def _set_on_disconnect(self, callback: Callable[[], None] | None) -> None:
         self._on_disconnect = callback
-        if self.gone and callback is not None:
+        if callback is None:
+            return
+        if self.gone:
             callback()
+        else:
+            self._connection.resume_reading()  # which a further request may have ended; otherwise nobody would notice
 
     def _notify(self) -> None:
         self._has_news = True
