@@ -150,8 +150,8 @@ class HttpConnection(asyncio.Protocol):
         busy = self._answering is not None
         if busy:
             self._config.idle.pop(self, None)
-        # No timeout for the next request while one is being answered.
-        self._await("body" if self._parser.in_body else None if busy else "head")
+        # No timeout for the next request while one is being answered, or if this was the end of one that has been answered.
+        self._await("body" if self._parser.in_body else None if busy or self._idle_since is not None else "head")
         self._progress += len(data)
         self._was_paused = self._was_paused or self._read_paused
 
@@ -196,7 +196,11 @@ class HttpConnection(asyncio.Protocol):
         self.resume_reading()
         if self._ahead:
             self._start(self._ahead.popleft())
-            return
+        elif not self._parser.in_body:
+            self.rest()
+
+    def rest(self) -> None:
+        """Wait for a further request: the last one has been received and answered."""
         self._config.idle[self] = None
         self._idle_since = self._loop.time()
         if self._idle_timer is None:
@@ -207,7 +211,7 @@ class HttpConnection(asyncio.Protocol):
     def _close_idle(self) -> None:
         """Close the connection if it has been idle for long enough. The timer outlives requests, which would be slower."""
         self._idle_timer = None
-        if self._idle_since is None:
+        if self._idle_since is None or self._answering is not None:
             return
         left = self._idle_since + self._limits.keep_alive - self._loop.time()
         if left <= 0:

@@ -55,6 +55,9 @@ class Connection(Protocol):
     def ended(self) -> None:
         """Continue after a response."""
 
+    def rest(self) -> None:
+        """Wait for a further request, after the end of one that has been answered."""
+
     def finished(self, exchange: Exchange) -> None:
         """Forget the task of an exchange."""
 
@@ -110,6 +113,8 @@ class Exchange:
     def end_body(self) -> None:
         """Note that the request is complete."""
         self._received = True
+        if self.complete:
+            self._connection.rest()
         self._notify()
 
     def disconnect(self) -> None:

@@ -203,6 +203,41 @@ async def test_a_connection_is_kept_for_as_long_as_is_said() -> None:
         assert await client.end() == b""
 
 
+async def early(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that answers before it has the body."""
+    await JSONResponse({})(scope, receive, send)
+
+
+async def test_a_connection_is_kept_after_a_body_that_came_later_than_its_answer() -> None:
+    limits = HttpLimits(head_timeout=SOON, keep_alive=NEVER)
+    async with served(early, limits) as port, connected(port) as client:
+        for _ in range(2):
+            client.send(post(3))
+            assert await client.answer() == (200, {})
+            client.send(b"abc")
+            async with connected(port) as silent:
+                assert await silent.end() == b""
+    limits = HttpLimits(head_timeout=NEVER, keep_alive=SOON)
+    async with served(early, limits) as port, connected(port) as client:
+        client.send(post(3))
+        assert await client.answer() == (200, {})
+        client.send(b"abc")
+        assert await client.end() == b""
+
+
+async def test_a_connection_with_a_body_on_its_way_is_not_idle_although_it_has_been_answered() -> None:
+    async with served(early, HttpLimits(connections=2)) as port, connected(port) as first, connected(port) as second:
+        for client, request in ((first, post(3)), (second, get())):
+            client.send(request)
+            assert await client.answer() == (200, {})
+        async with connected(port) as further:
+            assert await second.end() == b""
+            first.send(b"abc", get())
+            further.send(get())
+            for client in (first, further):
+                assert await client.answer() == (200, {})
+
+
 @pytest.mark.parametrize("sent", [post(1000), post(1000) + b"x", CHUNKED, CHUNKED + b"5\r\nabc"])
 async def test_a_body_that_makes_no_progress_is_given_up(sent: bytes) -> None:
     app = App()
