@@ -18,6 +18,7 @@ class Connections(Protocol):
 
     def now(self) -> float:
         """Return the time in seconds, from any point."""
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -37,29 +38,22 @@ class Connections(Protocol):
         """Close the connections."""
 
 
-class BlockingConnections:
+class BlockingConnections(Connections):
     """Connections whose coroutines never suspend; see :mod:`mistk_service.client.dual`."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
 
-    def now(self) -> float:
-        """Return the time."""
-        return time.monotonic()
-
     async def sleep(self, seconds: float) -> None:
-        """Block."""
         time.sleep(seconds)  # noqa: ASYNC251 - that is what a blocking client wants
 
     async def request(self, method: str, url: httpx.URL, **options: Any) -> httpx.Response:
-        """Send a request."""
         return self._http.request(method, url, **options)
 
     @asynccontextmanager
     async def stream(
         self, url: httpx.URL, seconds: float | None, *, method: str = "GET", **options: Any
     ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[bytes]]]:
-        """Open a response."""
         with self._http.stream(method, url, **options) as response:
             if response.status_code != 200:
                 response.read()
@@ -67,33 +61,25 @@ class BlockingConnections:
                 yield response, _parts(response)
 
     async def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
 
-class AsyncConnections:
+class AsyncConnections(Connections):
     """Connections of an event loop."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    def now(self) -> float:
-        """Return the time."""
-        return time.monotonic()
-
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
         await asyncio.sleep(seconds)
 
     async def request(self, method: str, url: httpx.URL, **options: Any) -> httpx.Response:
-        """Send a request."""
         return await self._http.request(method, url, **options)
 
     @asynccontextmanager
     async def stream(
         self, url: httpx.URL, seconds: float | None, *, method: str = "GET", **options: Any
     ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[bytes]]]:
-        """Open a response."""
         end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         async with self._http.stream(method, url, **options) as response:
             if response.status_code != 200:
@@ -101,7 +87,6 @@ class AsyncConnections:
             yield response, _parts_until(response, end)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
 

@@ -38,6 +38,9 @@ class Worker(Protocol):
     Messages that are sent before ``start`` are delivered first.
     """
 
+    #: The file system as the worker sees it.
+    files: Files
+
     @property
     def pid(self) -> int | None:
         """The process id; None for a worker that is not a process on this machine."""
@@ -46,15 +49,12 @@ class Worker(Protocol):
     def exited(self) -> bool:
         """Whether the worker has ended."""
 
-    @property
-    def files(self) -> Files:
-        """The file system as the worker sees it."""
-
     async def start(self) -> None:
         """Start the worker. A later message says whether the model could be loaded.
 
         Raises:
-            WorkerDied: the worker could not be started. It has ended, and the listener has been called.
+            WorkerDied: the system cannot create a process, a thread or a file. The worker has ended, and the listener has
+                been called.
         """
 
     def send(self, message: ToWorker) -> None:

@@ -237,10 +237,7 @@ class Workspace:
     def _found(self, kind: str, key: str) -> Experiment:
         try:
             item = self.store.get_experiment(key)
-        except (
-            InvalidParameter,
-            ResourceNotFound,
-        ) as error:  # a malformed id raises either, depending on the store
+        except (InvalidParameter, ResourceNotFound) as error:  # for a malformed id, it depends on the store
             raise _no_such(kind, key, str(error)) from error
         if not is_a(kind, item.tags):
             raise _no_such(kind, key, f"The experiment {item.name!r} with this id is not a {kind} of mlops.")

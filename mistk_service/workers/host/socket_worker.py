@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, Unde
 from mistk_service.workers.host.files import LocalFiles
 from mistk_service.workers.host.sending import Sender
 from mistk_service.workers.messages import PredictionForgotten, ToWorker, Withdraw
-from mistk_service.workers.protocol import Files, WorkerListener
+from mistk_service.workers.protocol import Files, Worker, WorkerListener
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ LINGER = 1.0
 _DID_NOT_END = "The worker process closed its side of the channel, did not end itself, and was killed."
 
 
-class SocketWorker(ABC):
+class SocketWorker(Worker):
     """A worker at the other end of a socket.
 
     Args:
@@ -69,12 +69,6 @@ class SocketWorker(ABC):
         self._exited = asyncio.Event()
 
     async def start(self) -> None:
-        """Start the worker. A later message says whether the model could be loaded.
-
-        Raises:
-            WorkerDied: the system cannot create a process, a thread or a file. The worker has ended, and the listener is
-                notified.
-        """
         try:
             await self._open()
         except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: a thread cannot be started
@@ -96,11 +90,6 @@ class SocketWorker(ABC):
         self._sender.connect(transport)
 
     def send(self, message: ToWorker) -> None:
-        """Send a message without blocking. A message to a worker that has ended is lost.
-
-        Raises:
-            Unsendable: the message contains a value that cannot be encoded.
-        """
         if isinstance(message, Withdraw) and self._sender.take_back(message.id):
             # It was never sent, so the worker's answer is known.
             asyncio.get_running_loop().call_soon(self._listener.on_message, self, PredictionForgotten(message.id))
@@ -114,21 +103,14 @@ class SocketWorker(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The process id, or None for a worker that is not a process."""
         return None
 
     @property
     def exited(self) -> bool:
-        """Whether the worker has ended."""
         return self._exited.is_set()
 
     async def wait_exited(self) -> None:
-        """Wait for the worker to end. The listener has been notified when this returns."""
         await self._exited.wait()
-
-    @abstractmethod
-    def kill(self) -> None:
-        """Kill the worker at once, whatever it is doing."""
 
     def _channel_ended(self, error: Exception | None = None) -> None:
         """Record that the worker's channel has ended. The worker ends now, or is killed after ``linger`` seconds.
