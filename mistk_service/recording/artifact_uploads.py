@@ -132,11 +132,11 @@ class ArtifactUploads:
         if repository is not self._opened.artifacts:
             return ()
 
-        def tell() -> None:
+        def record() -> None:
             self._opened.store.artifact_logged(run.run_id, checked_path(target))
 
         # A separate job, since the file may not exist any more for a second attempt.
-        return (Job(str(file), tell, partial(self._leave_out, file)),)
+        return (Job(str(file), record, partial(self._leave_out, file)),)
 
     def _leave_out(self, source: Path, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

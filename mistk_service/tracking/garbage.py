@@ -39,11 +39,11 @@ class Garbage:
         self.items = [item for item in found if not item.needed]
         self.kept = [item for item in found if item.needed]
 
-    def remove(self, tell: Callable[[str], None]) -> int:
+    def remove(self, report: Callable[[str], None]) -> int:
         """Remove everything that can be removed, and return the number of items.
 
         Args:
-            tell: called with a line about each item.
+            report: called with a line about each item.
 
         Raises:
             StoreUnavailable: the store or the artifacts cannot be written now. What was removed stays removed; the next
@@ -54,13 +54,13 @@ class Garbage:
             # The files first: after an interruption, the next call finds the item and finishes the removal.
             if (
                 self._store.trash.still_deleted(item)
-                and self._remove_files(item, tell)
+                and self._remove_files(item, report)
                 and self._store.trash.remove(item)
             ):
-                tell(f"Removed the {item}.")
+                report(f"Removed the {item}.")
                 removed += 1
             else:
-                tell(f"Kept the {item}: it is in use again.")
+                report(f"Kept the {item}: it is in use again.")
         return removed
 
     def _checked(self, item: TrashItem) -> TrashItem:
@@ -73,13 +73,13 @@ class Garbage:
                 return replace(item, needed="the experiments of its project are numbered with it")
         return item
 
-    def _remove_files(self, item: TrashItem, tell: Callable[[str], None]) -> bool:
+    def _remove_files(self, item: TrashItem, report: Callable[[str], None]) -> bool:
         if self._locations is None or item.kind == EXPERIMENT:
             return True
         try:
             place = self._locations.place(item.artifact_uri, "")
         except (InvalidParameter, ResourceNotFound):
-            tell(f"The files of the {item} are at {item.artifact_uri}, outside of the artifact root; they stay.")
+            report(f"The files of the {item} are at {item.artifact_uri}, outside of the artifact root; they stay.")
             return True
         folder, _, last = place.rpartition("/")
         # The folder that has its id as its name contains nothing else.

@@ -26,11 +26,11 @@ async def unless_disconnected(scope: Scope, answer: asyncio.Future[_Answer]) -> 
     on_disconnect: Callable[[Callable[[], None] | None], None] = scope.get(ON_DISCONNECT, _ignore)
     gone = False
 
-    def leave() -> None:
+    def cancel() -> None:
         nonlocal gone
         gone = answer.cancel()
 
-    on_disconnect(leave)
+    on_disconnect(cancel)
     try:
         return await answer
     except asyncio.CancelledError:
@@ -42,4 +42,4 @@ async def unless_disconnected(scope: Scope, answer: asyncio.Future[_Answer]) -> 
 
 
 def _ignore(_: Callable[[], None] | None) -> None:
-    """Do nothing, for a server that does not tell."""
+    """Do nothing, for a server that does not report disconnections."""

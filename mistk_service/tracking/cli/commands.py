@@ -247,7 +247,7 @@ def sync(
     """
     from mistk_service.tracking.cli.sync_command import SyncCommand
 
-    start = _moment(since, "--since") if since else None
+    start = _parse_time(since, "--since") if since else None
     with _opened_here(store_uri) as store:
         syncing = SyncCommand(store, remote, artifacts, names, start, _print_line)
         if watch:
@@ -304,7 +304,7 @@ def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than
     from mistk_service.tracking.garbage import Garbage
     from mistk_service.tracking.lookup import artifacts_next_to, find_experiment
 
-    before = _moment(older_than, "--older-than")
+    before = _parse_time(older_than, "--older-than")
     with _opened_here(store_uri) as store:
         chosen = [find_experiment(store, name).experiment_id for name in names] or None
         garbage = Garbage(store, artifacts_next_to(store.file, artifacts), before, chosen)
@@ -329,7 +329,7 @@ def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
     from mistk_service.tracking.cli.local_remote import LocalRemote
     from mistk_service.tracking.cli.sync_command import SyncCommand
 
-    start = _moment(since, "--since") if since else None
+    start = _parse_time(since, "--since") if since else None
     with _opened_here(store_uri) as store:
         address = folder.resolve().as_uri()
         syncing = SyncCommand(
@@ -371,11 +371,11 @@ def _exit_with(complete: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _moment(text: str, option: str) -> int:
-    from mistk_service.tracking.cli.sync_command import moment
+def _parse_time(text: str, option: str) -> int:
+    from mistk_service.tracking.cli.sync_command import parse_time
 
     try:
-        return moment(text)
+        return parse_time(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from error
 

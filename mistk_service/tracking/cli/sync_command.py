@@ -34,7 +34,7 @@ class SyncCommand:
         artifacts: the root of the local artifacts; None for the folder ``artifacts`` next to the store's file.
         experiments: names or ids; none means all.
         since: ms since 1970; runs that ended before are left out.
-        tell: prints a line.
+        print_line: prints a line.
         open_remote: opens the remote.
         wait: waits for a number of seconds.
         now: seconds since 1970.
@@ -47,7 +47,7 @@ class SyncCommand:
         artifacts: str | None,
         experiments: Sequence[str],
         since: int | None,
-        tell: Callable[[str], None],
+        print_line: Callable[[str], None],
         *,
         open_remote: Callable[[str], Remote] = open_remote,
         wait: Callable[[float], None] = time.sleep,
@@ -58,12 +58,12 @@ class SyncCommand:
         self._remote = open_remote(remote)
         self._experiments = experiments
         self._since = since
-        self._tell = tell
+        self._print_line = print_line
         self._wait = wait
         self._now = now
         self._artifacts = artifacts_next_to(store.file, artifacts)
         if self._artifacts is None:
-            tell(
+            print_line(
                 "Artifacts are left out, because there is no folder of them next to the store; name it with --artifacts."
             )
 
@@ -88,7 +88,7 @@ class SyncCommand:
                     self._round()
                 except StoreUnavailable as error:
                     seconds = backoff.next(error.retry_after)
-                    self._tell(f"{error} Trying again in {seconds:.0f} s.")
+                    self._print_line(f"{error} Trying again in {seconds:.0f} s.")
                 else:
                     backoff.reset()
                     # The remote has everything that had ended by then.
@@ -96,7 +96,7 @@ class SyncCommand:
                     seconds = _INTERVAL
                 self._wait(seconds)
         except KeyboardInterrupt:
-            self._tell("Stopped.")
+            self._print_line("Stopped.")
         finally:
             self._remote.close()
 
@@ -110,13 +110,13 @@ class SyncCommand:
             since=self._since,
             wait=self._wait,
         )
-        self._tell(_summary(report, self._name, with_artifacts=self._artifacts is not None))
+        self._print_line(_summary(report, self._name, with_artifacts=self._artifacts is not None))
         for refusal in report.refusals:
-            self._tell(_refusal(refusal))
+            self._print_line(_refusal(refusal))
         return not report.refusals
 
 
-def moment(text: str) -> int:
+def parse_time(text: str) -> int:
     """Return a time in ms since 1970 from a date, a date and time, or a duration ago such as ``12h``.
 
     Raises:

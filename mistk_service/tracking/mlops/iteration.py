@@ -20,7 +20,7 @@ from mistk_service.tracking.mlops.storing import (
     Json,
     dataset_input,
     is_a,
-    moment,
+    iso_time,
     number_json,
 )
 from mistk_service.tracking.store._store import Store
@@ -63,7 +63,7 @@ class Iteration(dict[str, Any]):
             metrics={},
             parameters={},
             datasets=[],
-            started_at=moment(run.info.start_time),
+            started_at=iso_time(run.info.start_time),
             ended_at=None,
         )
         self._store = store
@@ -227,7 +227,7 @@ class Iteration(dict[str, Any]):
         if self._ended_at is None:
             # The clock may have been set back.
             self._status, self._ended_at = status, max(self._clock(), self._info.start_time)
-            self.update(status=status.name, ended_at=moment(self._ended_at))
+            self.update(status=status.name, ended_at=iso_time(self._ended_at))
             if self._datasets:
                 self._outgoing.tags.append(Tag(USED_DATASETS, json.dumps(self._datasets)))
 

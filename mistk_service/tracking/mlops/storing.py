@@ -61,8 +61,8 @@ def project_json(item: Experiment) -> Json:
         "description": texts.get(_NOTE),
         "status": texts.get(_STATUS),
         "archived": texts.get(_ARCHIVED) == "true",
-        "created_at": moment(item.creation_time),
-        "updated_at": moment(item.last_update_time),
+        "created_at": iso_time(item.creation_time),
+        "updated_at": iso_time(item.last_update_time),
     }
 
 
@@ -95,8 +95,8 @@ def experiment_json(item: Experiment) -> Json:
         "project_id": project_of(item),
         "name": bare_name(item),
         "description": texts.get(_NOTE),
-        "created_at": moment(item.creation_time),
-        "updated_at": moment(item.last_update_time),
+        "created_at": iso_time(item.creation_time),
+        "updated_at": iso_time(item.last_update_time),
     }
 
 
@@ -121,7 +121,7 @@ def dataset_json(run: Run) -> Json:
         "description": texts.get(_NOTE),
         "tags": json.loads(texts[_LABELS]) if _LABELS in texts else None,
         "version": texts.get(_VERSION),
-        "created_at": moment(run.info.start_time),
+        "created_at": iso_time(run.info.start_time),
     }
 
 
@@ -154,7 +154,7 @@ def user_name() -> str:
         return ""
 
 
-def moment(milliseconds: int | None) -> str | None:
+def iso_time(milliseconds: int | None) -> str | None:
     """Return milliseconds since 1970 as an ISO 8601 time in UTC, or None if there is none."""
     if not milliseconds:
         return None

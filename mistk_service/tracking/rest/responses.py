@@ -204,14 +204,14 @@ def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time
     try:
         seconds = float(text)
     except ValueError:
-        until, present = _moment(text), _moment(headers.get("date", ""))
+        until, present = _timestamp(text), _timestamp(headers.get("date", ""))
         if until is None:
             return None
         seconds = until - (now() if present is None else present)
     return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None  # noqa: PLR0124 - NaN is a float, too
 
 
-def _moment(text: str) -> float | None:
+def _timestamp(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError):

@@ -189,14 +189,14 @@ class Transport:
         Raises:
             StoreError: as for :meth:`get`.
         """
-        who = f"{self.server}'s storage" if secret else self.server
+        peer = f"{self.server}'s storage" if secret else self.server
         with (
-            self._translated(about, who),
+            self._translated(about, peer),
             closing(self._open(method, url, query, content, headers or {}, anywhere=True)) as response,
         ):
             if not response.is_success:
                 response.read()
-                raise_for(response, who, about, self._identity, essential=False, quoting=not secret)
+                raise_for(response, peer, about, self._identity, essential=False, quoting=not secret)
             yield response
 
     def _json(
@@ -257,21 +257,21 @@ class Transport:
         return origin(url) == self._origin
 
     @contextmanager
-    def _translated(self, about: About, who: str) -> Iterator[None]:
+    def _translated(self, about: About, peer: str) -> Iterator[None]:
         """Translate the errors of httpx to those of tracking; their texts may repeat the request."""
         try:
             yield
         except _NEVER_SENT as error:
             way = f" through the proxy {proxy} of the environment" if (proxy := proxy_before(self.server)) else ""
-            raise StoreUnavailable(f"{who} cannot be reached{way}: {self._reason(error)}.") from self._cause(error)
+            raise StoreUnavailable(f"{peer} cannot be reached{way}: {self._reason(error)}.") from self._cause(error)
         except httpx.TimeoutException as error:
             raise AnswerLost(
-                f"{who} did not answer within {self.config.timeout:g} seconds ({about.kind} {about.key!r})."
+                f"{peer} did not answer within {self.config.timeout:g} seconds ({about.kind} {about.key!r})."
             ) from self._cause(error)
         except httpx.TransportError as error:
-            raise AnswerLost(f"The connection to {who} broke off: {self._reason(error)}.") from self._cause(error)
+            raise AnswerLost(f"The connection to {peer} broke off: {self._reason(error)}.") from self._cause(error)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise StoreUnavailable(f"The communication with {who} failed: {self._reason(error)}.") from self._cause(
+            raise StoreUnavailable(f"The communication with {peer} failed: {self._reason(error)}.") from self._cause(
                 error
             )
         except RuntimeError as error:

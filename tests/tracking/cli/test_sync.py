@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mistk_service.tracking.cli.sync_command import SyncCommand, moment
+from mistk_service.tracking.cli.sync_command import SyncCommand, parse_time
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.replication.remote import SOURCE_RUN
 from mistk_service.tracking.replication.sync import sync
@@ -280,16 +280,16 @@ def test_what_is_refused_is_not_counted_as_there(world):
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("2h", 7200), ("7d", 604_800)])
 def test_a_time_ago_is_a_moment(text, seconds):
     before = time.time()
-    found = moment(text) / 1000 + seconds
+    found = parse_time(text) / 1000 + seconds
     assert before - 0.01 <= found <= time.time() + 0.01
 
 
 def test_a_time_ago_is_at_the_earliest_the_beginning_of_1970():
-    assert moment("9999999999999d") == 0
+    assert parse_time("9999999999999d") == 0
 
 
 def test_a_date_is_a_moment_and_something_else_is_refused():
-    assert moment("2026-11-21T09:30:00+00:00") == 1_795_253_400_000
-    assert moment("2026-11-21T00:00") == moment("2026-11-21")
+    assert parse_time("2026-11-21T09:30:00+00:00") == 1_795_253_400_000
+    assert parse_time("2026-11-21T00:00") == parse_time("2026-11-21")
     with pytest.raises(ValueError, match="not a time"):
-        moment("yesterday")
+        parse_time("yesterday")

@@ -154,8 +154,10 @@ class Trash(SqlPart):
             for model_id, name, experiment, uri, model in connection.execute(statement)
         ]
 
-    def _experiments(self, connection: Connection, before: int, chosen: _Chosen, going: set[str]) -> list[TrashItem]:
-        """Return the deleted experiments; one with an item that is not ``going`` is needed."""
+    def _experiments(
+        self, connection: Connection, before: int, chosen: _Chosen, removable: set[str]
+    ) -> list[TrashItem]:
+        """Return the deleted experiments; one with an item that is not ``removable`` is needed."""
         table = experiments
         statement = (
             select(table.c.experiment_id, table.c.name, table.c.artifact_location)
@@ -165,14 +167,14 @@ class Trash(SqlPart):
         )
         found = []
         for number, name, uri in connection.execute(statement).fetchall():
-            holds = {
+            members = {
                 *connection.execute(select(runs.c.run_id).where(runs.c.experiment_id == number)).scalars(),
                 *connection.execute(
                     select(logged_models.c.model_id).where(logged_models.c.experiment_id == number)
                 ).scalars(),
             }
             needed = "it is the default experiment" if number == 0 else None
-            if holds - going:
+            if members - removable:
                 needed = "it has items that are kept"
             found.append(TrashItem(EXPERIMENT, str(number), name, str(number), uri, needed))
         return found
@@ -223,8 +225,8 @@ class Trash(SqlPart):
         number = int(item.id)
 
         def work(connection: Connection) -> bool:
-            holds = [exists().where(table.c.experiment_id == number) for table in (runs, logged_models)]
-            used = connection.execute(select(or_(*holds))).scalar()
+            members = [exists().where(table.c.experiment_id == number) for table in (runs, logged_models)]
+            used = connection.execute(select(or_(*members))).scalar()
             if used or _stage_of_experiment(connection, item.id) != _DELETED:
                 return False
             for table in (experiment_tags, datasets, experiment_permissions, experiments):
