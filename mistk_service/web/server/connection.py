@@ -59,6 +59,7 @@ class HttpConnection(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
+    _parser: RequestParser
 
     def __init__(
         self,
@@ -74,7 +75,6 @@ class HttpConnection(asyncio.Protocol):
         self._server = server_state
         self._app_state = app_state
         self._loop = asyncio.get_running_loop()
-        self._parser = RequestParser(config.limits, self._begin)
         self._endpoints: dict[str, Any] = {}
         # Requests: the one that is received, the one that is answered, and those that wait for that.
         self._receiving: Exchange | None = None
@@ -99,6 +99,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a connection, or refuse it if there are too many."""
         self.transport = transport  # type: ignore[assignment]  # that of a stream
+        self._parser = RequestParser(self._limits, self._begin)
         self._server.connections.add(self)  # type: ignore[arg-type]  # it has the methods of uvicorn's that are used
         self._endpoints = {
             "server": _address(transport.get_extra_info("sockname")),

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -61,13 +60,17 @@ class Transport(asyncio.Transport):
         return self.closed
 
 
-async def written(app: ASGIApp, *pieces: bytes) -> list[bytes]:
-    """Return what the responses to requests are written in. They arrive in pieces."""
+def unconnected(app: ASGIApp, state: ServerState) -> HttpConnection:
+    """Return what the server makes for each connection."""
     config = server_config(app, HttpLimits(), refusal, lifespan="off")
     config.load()
+    return HttpConnection(config, state, {})
+
+
+async def written(app: ASGIApp, *pieces: bytes) -> list[bytes]:
+    """Return what the responses to requests are written in. They arrive in pieces."""
     state, transport = ServerState(), Transport()
-    make: Callable[..., Any] = config.http_protocol_class
-    connection = make(config=config, server_state=state, app_state={})
+    connection = unconnected(app, state)
     connection.connection_made(transport)
     for piece in pieces or [get()]:
         connection.data_received(piece)
@@ -248,5 +251,15 @@ async def test_requests_that_were_sent_ahead_and_never_answered_are_freed_too(en
             client.writer.write_eof()
             for event in freed:
                 await event.wait()
+    finally:
+        gc.enable()
+
+
+async def test_a_connection_whose_tls_fails_leaves_nothing_behind() -> None:
+    """The loop drops it without having told it anything."""
+    gc.disable()
+    try:
+        freed = weakref.ref(unconnected(sending(), ServerState()))
+        assert freed() is None
     finally:
         gc.enable()
