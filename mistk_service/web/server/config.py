@@ -99,7 +99,8 @@ def load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
 class Connection(Protocol):
     """A connection of a client."""
 
-    transport: asyncio.Transport
+    def close(self) -> None:
+        """Close it once everything has been sent."""
 
 
 class ServerConfig(uvicorn.Config):
@@ -168,7 +169,7 @@ class ServerConfig(uvicorn.Config):
         if oldest is None:
             return False
         del self.idle[oldest]
-        oldest.transport.close()
+        oldest.close()
         return True
 
     def closed(self) -> None:

@@ -133,9 +133,17 @@ class HttpConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close the connection after the current response; called by uvicorn."""
         if self._answering is None:
-            self.transport.close()
+            self.close()
         else:
             self._answering.keep_alive = False
+
+    def close(self) -> None:
+        """Close the connection once everything has been sent, unless the client reads nothing of it for too long."""
+        if self.transport.is_closing():  # asyncio's transport for TLS cannot be used after a second time
+            return
+        self.transport.close()
+        if self._write_timer is None and self.transport.get_write_buffer_size():
+            self._watch_sending()
 
     # --- what the client sends ----------------------------------------------------------------------------------------
 
@@ -216,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
             return
         left = self._idle_since + self._limits.keep_alive - self._loop.time()
         if left <= 0:
-            self.transport.close()
+            self.close()
         else:
             self._idle_timer = self._loop.call_later(left, self._close_idle)
 
@@ -237,7 +245,7 @@ class HttpConnection(asyncio.Protocol):
             self._awaited = None
             self._await("body")
         elif self._awaited == "head" and not self._progress:
-            self.transport.close()  # there is no request to answer
+            self.close()  # there is no request to answer
         else:
             self.refuse(_SLOW_BODY if self._awaited == "body" else _SLOW_HEAD)
 
@@ -268,11 +276,11 @@ class HttpConnection(asyncio.Protocol):
         self._watch_sending()
 
     def resume_writing(self) -> None:
-        """Stop watching; called by the transport."""
+        """Stop watching, unless everything has to be sent; called by the transport."""
         self.write_paused = False
         if self._writable is not None:
             self._writable.set()
-        if self._write_timer is not None:
+        if self._write_timer is not None and not self.transport.is_closing():
             self._write_timer.cancel()
             self._write_timer = None
 
@@ -303,14 +311,14 @@ class HttpConnection(asyncio.Protocol):
         if self._answering is not None:
             self._answering.disconnect()
             if self._answering.started:  # it can only be truncated
-                self.transport.close()
+                self.close()
                 return
         status, message = refusal
         message = message.format(self._limits)
         logger.info("Refused a request from %s with %d: %s", self._endpoints["client"], status, message)
         self.transport.write(self._config.refusal(status, message))
         if not linger or not self.transport.can_write_eof():  # TLS lingers itself when it is closed
-            self.transport.close()
+            self.close()
             return
         self.transport.write_eof()
         self.resume_reading()

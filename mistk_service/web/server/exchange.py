@@ -52,6 +52,9 @@ class Connection(Protocol):
     async def drain(self) -> None:
         """Wait until the client has read enough."""
 
+    def close(self) -> None:
+        """Close the connection once everything has been sent."""
+
     def ended(self) -> None:
         """Continue after a response."""
 
@@ -142,7 +145,7 @@ class Exchange:
 
     async def _fail(self) -> None:
         if self.started:
-            self._connection.transport.close()  # it can only be truncated
+            self._connection.close()  # it can only be truncated
         elif not self.gone:
             self._head = b""
             self._begin(500, _ERROR_HEADERS)
@@ -228,7 +231,7 @@ class Exchange:
         self.complete = True
         self._notify()
         if not self.keep_alive:
-            self._connection.transport.close()
+            self._connection.close()
         self._connection.ended()
 
     def _send_head(self) -> None:

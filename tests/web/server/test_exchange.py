@@ -16,11 +16,12 @@ from mistk_service.web.server import HttpLimits, server_config
 from mistk_service.web.server.connection import HttpConnection
 from mistk_service.web.server.exchange import Exchange
 from tests.support.http_server import refusal, served
-from tests.web.server.test_connections import CHUNKED, connected, get, post
+from tests.web.server.test_connections import CHUNKED, SOON, connected, get, post
 
 pytestmark = pytest.mark.anyio
 
 CHUNKS: list[tuple[bytes, bytes]] = []
+LIMITS = HttpLimits(send_timeout=SOON, keep_alive=SOON)
 FOUR = [(b"content-length", b"4")]
 
 
@@ -48,7 +49,9 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
+        self.unsent = 0
         self.closed = False
+        self.aborted = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
@@ -59,10 +62,16 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def abort(self) -> None:
+        self.aborted.set()
 
-def unconnected(app: ASGIApp, state: ServerState) -> HttpConnection:
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+
+def unconnected(app: ASGIApp, state: ServerState, limits: HttpLimits | None = None) -> HttpConnection:
     """Return what the server makes for each connection."""
-    config = server_config(app, HttpLimits(), refusal, lifespan="off")
+    config = server_config(app, limits or HttpLimits(), refusal, lifespan="off")
     config.load()
     return HttpConnection(config, state, {})
 
@@ -163,6 +172,29 @@ async def test_an_application_that_sends_no_response_fails_for_the_client_and_in
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert answer.endswith(b"\r\n\r\nInternal Server Error")
     assert "ASGI application" in caplog.text
+
+
+@pytest.mark.parametrize("headers", [[], [b"Connection: close"]], ids=["kept", "closed"])
+async def test_a_client_that_does_not_take_the_end_of_its_answer_is_let_go(headers: list[bytes]) -> None:
+    """A connection is closed only once everything has been sent."""
+    connection, transport = unconnected(sending(start(), body(b"body")), ServerState(), LIMITS), Transport()
+    transport.unsent = 1
+    connection.connection_made(transport)
+    connection.data_received(get("/", *headers))
+    await transport.aborted.wait()
+    assert transport.closed
+    connection.connection_lost(None)
+
+
+async def test_a_client_is_let_go_although_it_has_taken_most_of_its_last_answer() -> None:
+    connection, transport = unconnected(sending(start(), body(b"body")), ServerState(), LIMITS), Transport()
+    transport.unsent = 1
+    connection.connection_made(transport)
+    connection.pause_writing()
+    transport.close()
+    connection.resume_writing()
+    await transport.aborted.wait()
+    connection.connection_lost(None)
 
 
 CUT = {
