@@ -20,7 +20,7 @@ def test_what_would_be_lost_is_refused_when_the_file_is_deleted(tmp_path: Path) 
             with pytest.raises(StoreLost, match="was deleted while it was in use"):
                 write()
         with pytest.raises(StoreLost):
-            store.submit_run("0")
+            store.submit_run("0").result()
         # A new connection, which this needs, would make an empty file.
         with pytest.raises(StoreUnavailable, match="was deleted"):
             store.get_run(run_id)

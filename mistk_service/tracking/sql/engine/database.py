@@ -79,7 +79,7 @@ class Database:
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         self._checkpoints = Checkpoints(engine, self.write_lock) if self.journal_mode == "WAL" else None
         on_commit = self._checkpoints.committed if self._checkpoints is not None else None
-        self._writer = Writer(engine, begin, self.write_lock, on_commit)
+        self._writer = Writer(engine, begin, self.write_lock, on_commit, self.require_file)
         self._non_blocking = _NonBlocking()
         self._reader: Connection | None = None
         self._reader_lock = threading.Lock()
@@ -198,12 +198,10 @@ class Database:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run work in a transaction, possibly together with others, and return its result when it is durable."""
-        self.require_file()
         return self._writer.run(work)
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """Do the same without waiting."""
-        self.require_file()
         return self._writer.submit(work)
 
     def close(self) -> None:

@@ -95,7 +95,12 @@ class Writer:
     """
 
     def __init__(
-        self, engine: Engine, begin: str, lock: threading.RLock, on_commit: Callable[[], None] | None = None
+        self,
+        engine: Engine,
+        begin: str,
+        lock: threading.RLock,
+        on_commit: Callable[[], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a writer.
 
@@ -104,11 +109,13 @@ class Writer:
             begin: the statement that begins a write transaction.
             lock: the lock to hold while writing.
             on_commit: called after each commit, with the lock held.
+            check: called before each group of writes. It raises StoreUnavailable if they would be lost.
         """
         self._engine = engine
         self._begin = begin
         self._lock = lock
         self._on_commit = on_commit
+        self._check = check
         self._queue: deque[_Write[Any]] = deque()
         self._connection: Connection | None = None
         self._closed = False
@@ -172,6 +179,14 @@ class Writer:
         """Write one group of queued writes. The caller holds the lock."""
         group = [self._queue.popleft() for _ in range(min(_GROUP, len(self._queue)))]
         if not group:
+            return
+        # Here and not when a write is queued: after a system call, the event loop waits for the lock of the interpreter.
+        try:
+            self._check()
+        except StoreUnavailable as error:
+            for write in group:
+                write.error = error
+                write.settle()
             return
         undecided = deque(group)
         try:
