@@ -23,14 +23,16 @@ async def unless_disconnected(scope: Scope, answer: asyncio.Future[_Answer]) -> 
     Raises:
         ClientGone: the client disconnected first.
     """
-    on_disconnect: Callable[[Callable[[], None] | None], None] = scope.get(ON_DISCONNECT, _ignore)
+    on_disconnect: Callable[[Callable[[], object] | None], None] = scope.get(ON_DISCONNECT, _ignore)
+    loop = asyncio.get_running_loop()
     gone = False
 
     def cancel() -> None:
         nonlocal gone
         gone = answer.cancel()
 
-    on_disconnect(cancel)
+    # In a later turn of the event loop: a task that is cancelled before it has begun does not clean up.
+    on_disconnect(lambda: loop.call_soon(cancel))
     try:
         return await answer
     except asyncio.CancelledError:

@@ -52,6 +52,31 @@ async def test_an_answer_is_cancelled_when_its_client_disconnects(requests: int)
 
 
 @pytest.mark.anyio
+async def test_work_that_begins_when_its_client_has_gone_can_clean_up() -> None:
+    cleaned, raised = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        try:
+            await unless_disconnected(scope, asyncio.ensure_future(work()))
+        except ClientGone:
+            raised.set()
+
+    async with served(app) as port:
+        async with connected(port) as client:
+            client.send(get())
+        await raised.wait()
+    assert cleaned.is_set()
+
+
+@pytest.mark.anyio
 async def test_an_answer_that_is_cancelled_otherwise_does_not_look_like_a_client_that_has_gone() -> None:
     app = Waiting()
     async with served(app) as port, connected(port) as client:
