@@ -88,6 +88,15 @@ def test_a_browser_logs_in_and_out(client: httpx.Client, token: str, way: str) -
     assert client.get("/").status_code == 401
 
 
+@pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
+def test_a_cookie_is_secure_if_the_browser_speaks_https_to_a_proxy(
+    client: httpx.Client, scheme: str, secure: bool
+) -> None:
+    given = {"username": USER, "password": PASSWORD}
+    entered = client.post("/login", data=given, headers={"X-Forwarded-Proto": scheme})
+    assert ["Secure" in cookie for cookie in entered.headers.get_list("set-cookie")] == [secure] * 2
+
+
 def test_a_wrong_log_in_shows_the_form_again_and_opens_no_session(client: httpx.Client) -> None:
     wrong = log_in(client, username=USER, password="<script>")
     assert wrong.status_code == 401
