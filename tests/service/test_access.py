@@ -120,6 +120,8 @@ def test_a_page_of_another_site_cannot_use_the_cookie(client: httpx.Client, head
             200,
             200,
         ),
+        # The proxy passes on what a client sends under other names.
+        ({"X-Mistk-Proxy-Secret": SECRET, "X-Forwarded-User": "bob", "X-Auth-Request-Groups": "mistk-admin"}, 200, 403),
         ({"X-Mistk-Proxy-Secret": "wrong", "X-Forwarded-User": "bob", "X-Forwarded-Groups": "mistk-admin"}, 401, 401),
         ({"X-Forwarded-User": "bob", "X-Forwarded-Groups": "mistk-admin"}, 401, 401),
         ({"X-Mistk-Proxy-Secret": SECRET}, 401, 401),

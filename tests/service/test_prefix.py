@@ -140,7 +140,9 @@ def test_oauth2_proxy_logs_users_in(tmp_path: Path) -> None:
     with Service("serve", OBEDIENT, *options, cwd=tmp_path, begun="Listening at") as service:
         with nginx(location, service, tmp_path) as base:
             assert httpx.post(f"{base}{API}/reset").status_code == 401
-            forged = {"X-Forwarded-User": "eve", "X-Forwarded-Groups": "mistk-admin"}
+            names = ("X-Forwarded-User", "X-Forwarded-Preferred-Username", "X-Forwarded-Email", "X-Auth-Request-User")
+            groups = ("X-Forwarded-Groups", "X-Auth-Request-Groups")
+            forged = dict.fromkeys(names, "eve") | dict.fromkeys(groups, "mistk-admin")
             with httpx.Client(cookies={"_oauth2_proxy": "a session"}, headers=forged) as client:
                 assert client.post(f"{base}{API}/reset").status_code == 200
                 assert client.post(f"{base}{API}/shutdown").status_code == 403

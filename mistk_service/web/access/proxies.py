@@ -10,10 +10,10 @@ from pathlib import Path
 from mistk_service.errors import SettingsError
 from mistk_service.web.access.roles import AccessRole, Principal
 
-#: The header with the shared secret, and those that oauth2-proxy sends about the user.
+#: The headers with the shared secret, the user's name and the user's groups. No others count, since a proxy may pass them on
+#: from a client.
 SECRET = b"x-mistk-proxy-secret"
-_USERS = (b"x-forwarded-preferred-username", b"x-forwarded-user", b"x-forwarded-email", b"x-auth-request-user")
-_GROUPS = (b"x-forwarded-groups", b"x-auth-request-groups")
+_USER, _GROUPS = b"x-forwarded-user", b"x-forwarded-groups"
 
 #: The prefix of groups that give the role in the rest of their name.
 _GROUP = "mistk-"
@@ -55,10 +55,10 @@ class TrustedProxy:
 
     def principal(self, headers: Mapping[bytes, bytes]) -> Principal | None:
         """Return the sender of a request through the proxy: a viewer, or the role in the user's groups (mistk-operator)."""
-        name = next((headers[each].decode("utf-8", "replace") for each in _USERS if headers.get(each)), None)
-        if name is None or not name.isprintable():
+        name = headers.get(_USER, b"").decode("utf-8", "replace")
+        if not name or not name.isprintable():
             return None
-        listed = next((headers[each].decode("latin-1") for each in _GROUPS if each in headers), "")
+        listed = headers.get(_GROUPS, b"").decode("latin-1")
         groups = {group.strip().removeprefix("role:") for group in listed.split(",")}
         roles = [role for role in AccessRole if f"{_GROUP}{role.label}" in groups]
         return Principal(name[:200], max(roles, default=AccessRole.VIEWER))
