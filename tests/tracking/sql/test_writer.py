@@ -57,6 +57,22 @@ def test_a_group_that_an_unexpected_error_interrupts_fails_and_later_writes_succ
     assert count(engine) == 2
 
 
+def test_a_group_that_fails_before_it_begins_fails_and_later_writes_succeed(engine: Engine) -> None:
+    failures = [MemoryError("no room")]
+
+    def check() -> None:
+        if failures:
+            raise failures.pop()
+
+    writer = Writer(engine, "BEGIN IMMEDIATE", threading.RLock(), check=check)
+    with pytest.raises(StoreUnavailable, match="no room"):
+        writer.run(insert)
+    assert count(engine) == 0
+    writer.submit(insert).result()
+    writer.close()
+    assert count(engine) == 1
+
+
 def test_a_thread_that_cannot_be_started_fails_only_the_write_that_needs_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

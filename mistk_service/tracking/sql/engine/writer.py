@@ -180,21 +180,18 @@ class Writer:
         group = [self._queue.popleft() for _ in range(min(_GROUP, len(self._queue)))]
         if not group:
             return
-        # Here and not when a write is queued: after a system call, the event loop waits for the lock of the interpreter.
-        try:
-            self._check()
-        except StoreUnavailable as error:
-            for write in group:
-                write.error = error
-                write.settle()
-            return
         undecided = deque(group)
         try:
+            # Here and not when a write is queued: after a system call, the event loop waits for the lock of the interpreter.
+            self._check()
             if len(group) > 1 and self._write_together(group):
                 undecided.clear()
             while undecided:
                 self._write_alone(undecided[0])
                 undecided.popleft()
+        except StoreUnavailable as error:  # of the check
+            for write in undecided:
+                write.error = error
         except BaseException as error:  # such as KeyboardInterrupt
             for write in undecided:
                 write.error = _interrupted(error)
