@@ -6,6 +6,7 @@ Uvicorn's own protocols have a keep-alive timeout only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import Any, Literal
@@ -19,8 +20,8 @@ from mistk_service.web.server.request_parser import Refusal, Refused, RequestPar
 
 logger = logging.getLogger(__name__)
 
-#: Seconds in which a refused client can read the answer before the connection is closed. Closed over unread data, the
-#: connection would be reset, and the client might never see the answer.
+#: Seconds in which a client that is still sending can read the answer before the connection is closed. Closed over unread
+#: data, the connection would be reset, and the client might never see the answer.
 _LINGER = 2.0
 
 _TOO_MANY_AHEAD: Refusal = (
@@ -55,7 +56,7 @@ class HttpConnection(asyncio.Protocol):
     Attributes:
         transport: sends to the client.
         write_paused: whether the client has to read before more is sent.
-        refused: whether a request was refused, so that the connection is about to be closed.
+        ending: whether the connection is about to be closed, so that what the client sends is dropped.
     """
 
     transport: asyncio.Transport
@@ -68,7 +69,7 @@ class HttpConnection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.refused = False
+        self.ending = False
         self._config = config
         self._limits = config.limits
         self._app = config.loaded_app
@@ -141,20 +142,33 @@ class HttpConnection(asyncio.Protocol):
         """Close the connection once everything has been sent, unless the client reads nothing of it for too long."""
         if self.transport.is_closing():  # asyncio's transport for TLS cannot be used after a second time
             return
+        receiving = self._receiving if self._parser.in_body else None
+        if receiving is not None and receiving.complete and self._awaited != "end" and self.transport.can_write_eof():
+            self._linger()
+            return
         self.transport.close()
         if self._write_timer is None and self.transport.get_write_buffer_size():
             self._watch_sending()
+
+    def _linger(self) -> None:
+        """Close the connection soon. Until then the client can read the answer, and what it sends is dropped."""
+        self.ending = True
+        self._await(None)
+        with contextlib.suppress(OSError):  # the client may have gone
+            self.transport.write_eof()
+        self.resume_reading()
+        self._awaited, self._timer = "end", self._loop.call_later(_LINGER, self.close)
 
     # --- what the client sends ----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and start the timer for what has to follow."""
-        if self.refused:
+        if self.ending:
             return
         self._idle_since = None
         if (refusal := self._parser.feed(data)) is not None:
             self.refuse(refusal)
-        if self.refused or self.transport.is_closing():
+        if self.ending or self.transport.is_closing():
             return
         busy = self._answering is not None
         if busy:
@@ -200,7 +214,7 @@ class HttpConnection(asyncio.Protocol):
         """Continue with the next request after a response has been sent."""
         self._server.total_requests += 1
         self._answering = None
-        if self.transport.is_closing():
+        if self.ending or self.transport.is_closing():
             return
         self.resume_reading()
         if self._ahead:
@@ -303,9 +317,9 @@ class HttpConnection(asyncio.Protocol):
 
     def refuse(self, refusal: Refusal, *, linger: bool = True) -> None:
         """Answer a request without the application, and close the connection."""
-        if self.refused or self.transport.is_closing():
+        if self.ending or self.transport.is_closing():
             return
-        self.refused = True
+        self.ending = True
         self._await(None)
         self._ahead.clear()
         if self._answering is not None:
@@ -317,12 +331,10 @@ class HttpConnection(asyncio.Protocol):
         message = message.format(self._limits)
         logger.info("Refused a request from %s with %d: %s", self._endpoints["client"], status, message)
         self.transport.write(self._config.refusal(status, message))
-        if not linger or not self.transport.can_write_eof():  # TLS lingers itself when it is closed
+        if linger and self.transport.can_write_eof():  # TLS lingers itself when it is closed
+            self._linger()
+        else:
             self.close()
-            return
-        self.transport.write_eof()
-        self.resume_reading()
-        self._awaited, self._timer = "end", self._loop.call_later(_LINGER, self.transport.abort)
 
 
 def _address(socket_name: Any) -> tuple[str, int] | None:

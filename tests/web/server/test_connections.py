@@ -225,6 +225,30 @@ async def test_a_connection_is_kept_after_a_body_that_came_later_than_its_answer
         assert await client.end() == b""
 
 
+async def test_a_client_can_read_its_last_answer_while_it_sends_the_body() -> None:
+    async with served(early) as port, connected(port) as client:
+        client.send(post(3_000_000)[:-2] + b"Connection: close\r\n\r\n")
+        assert await client.answer() == (200, {})
+        client.send(b"x" * 3_000_000)
+        await client.writer.drain()
+        assert await client.end() == b""
+
+
+async def test_nothing_is_answered_after_the_last_answer_although_it_was_sent_ahead() -> None:
+    answered: list[str] = []
+
+    async def last(scope: Scope, receive: Receive, send: Send) -> None:
+        answered.append(scope["method"])
+        await JSONResponse({}, headers={"Connection": "close"})(scope, receive, send)
+
+    async with served(last) as port, connected(port) as client:
+        client.send(get(), post(3), b"a")
+        assert await client.answer() == (200, {})
+        client.send(b"bc")
+        assert await client.end() == b""
+    assert answered == ["GET"]
+
+
 async def test_a_connection_with_a_body_on_its_way_is_not_idle_although_it_has_been_answered() -> None:
     async with served(early, HttpLimits(connections=2)) as port, connected(port) as first, connected(port) as second:
         for client, request in ((first, post(3)), (second, get())):
