@@ -142,13 +142,17 @@ class HttpConnection(asyncio.Protocol):
         """Close the connection once everything has been sent, unless the client reads nothing of it for too long."""
         if self.transport.is_closing():  # asyncio's transport for TLS cannot be used after a second time
             return
-        receiving = self._receiving if self._parser.in_body else None
-        if receiving is not None and receiving.complete and self._awaited != "end" and self.transport.can_write_eof():
+        if self._is_answered_early and self._awaited != "end" and self.transport.can_write_eof():
             self._linger()
             return
         self.transport.close()
         if self._write_timer is None and self.transport.get_write_buffer_size():
             self._watch_sending()
+
+    @property
+    def _is_answered_early(self) -> bool:
+        """Whether the request whose body is still on its way has been answered."""
+        return self._parser.in_body and self._receiving is not None and self._receiving.complete
 
     def _linger(self) -> None:
         """Close the connection soon. Until then the client can read the answer, and what it sends is dropped."""
@@ -318,6 +322,9 @@ class HttpConnection(asyncio.Protocol):
     def refuse(self, refusal: Refusal, *, linger: bool = True) -> None:
         """Answer a request without the application, and close the connection."""
         if self.ending or self.transport.is_closing():
+            return
+        if self._is_answered_early:  # a second answer would be taken for that of the next request
+            self.close()
             return
         self.ending = True
         self._await(None)

@@ -225,6 +225,15 @@ async def test_a_connection_is_kept_after_a_body_that_came_later_than_its_answer
         assert await client.end() == b""
 
 
+@pytest.mark.parametrize(("head", "rest"), [(CHUNKED, b"no chunk"), (post(3), b"")], ids=["invalid", "late"])
+async def test_a_request_is_not_answered_twice_although_its_body_is_refused(head: bytes, rest: bytes) -> None:
+    async with served(early, HttpLimits(body_timeout=SOON)) as port, connected(port) as client:
+        client.send(head)
+        assert await client.answer() == (200, {})
+        client.send(rest)
+        assert await client.end() == b""
+
+
 async def test_a_client_can_read_its_last_answer_while_it_sends_the_body() -> None:
     async with served(early) as port, connected(port) as client:
         client.send(post(3_000_000)[:-2] + b"Connection: close\r\n\r\n")
