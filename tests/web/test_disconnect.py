@@ -8,11 +8,13 @@ import weakref
 
 import pytest
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from mistk_service.errors import ClientGone
 from mistk_service.web.disconnect import unless_disconnected
 from tests.support.http_server import served
 from tests.web.server.test_connections import connected, get
+from tests.web.server.test_exchange import Transport, unconnected
 
 
 class Waiting:
@@ -74,6 +76,19 @@ async def test_work_that_begins_when_its_client_has_gone_can_clean_up() -> None:
             client.send(get())
         await raised.wait()
     assert cleaned.is_set()
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_as_its_request_is_refused_has_gone() -> None:
+    app = Waiting()
+    connection = unconnected(app, ServerState())
+    connection.connection_made(Transport())
+    connection.data_received(get())
+    await app.began.wait()
+    connection.data_received(b"not HTTP\r\n\r\n")
+    connection.connection_lost(None)
+    await app.ended.wait()
+    assert app.raised is ClientGone
 
 
 @pytest.mark.anyio

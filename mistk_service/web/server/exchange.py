@@ -122,6 +122,8 @@ class Exchange:
 
     def disconnect(self) -> None:
         """Note that no response can be sent any more."""
+        if self.gone:  # its request was refused, and then the client left
+            return
         self.gone = True
         self._notify()
         if self._on_disconnect is not None:

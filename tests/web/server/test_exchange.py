@@ -65,6 +65,9 @@ class Transport(asyncio.Transport):
     def abort(self) -> None:
         self.aborted.set()
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
