@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -98,8 +99,8 @@ class Exchange:
         #: The head of the response, until it is sent with the beginning of the body.
         self._head = b""
         self._is_chunked = False
-        #: Bytes of the body that the head announces and that are still to come.
-        self._left = 0
+        #: Bytes of the body that the head announces and that are still to come; infinity if it announces none.
+        self._left = 0.0
 
     # --- called by the connection ---------------------------------------------------------------------------------------
 
@@ -200,14 +201,17 @@ class Exchange:
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append((b"connection", b"close"))
-        is_chunked = length is None and self._scope["method"] != "HEAD" and status not in _BODILESS
+        unknown = length is None and self._scope["method"] != "HEAD" and status not in _BODILESS
+        # Clients of HTTP/1.0 read until the connection is closed.
+        is_chunked = unknown and self._scope["http_version"] != "1.0"
         if is_chunked and b"transfer-encoding" not in by_name:
             headers.append((b"transfer-encoding", b"chunked"))
         head = b"\r\n".join([_status_line(status), *map(b": ".join, headers), b"", b""])
         lines = len(headers) + 2
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise RuntimeError("A header of the response contains a line break or a null character.")
-        self._head, self._is_chunked, self._left = head, is_chunked, int(length or 0)
+        self._head, self._is_chunked = head, is_chunked
+        self._left = math.inf if unknown else int(length or 0)
         if length is None:
             asyncio.get_running_loop().call_soon(self._send_head)
 
@@ -228,7 +232,7 @@ class Exchange:
         self._connection.transport.write(head + body if head else body)
         if more:
             return
-        if self._left:
+        if self._left not in (0, math.inf):
             raise RuntimeError("The body of the response is shorter than its Content-Length.")
         self.complete = True
         self._notify()

@@ -102,6 +102,13 @@ async def test_the_first_chunk_is_written_with_the_head_and_the_last_with_the_en
     ]
 
 
+async def test_a_client_of_http_1_0_gets_no_chunks_and_reads_until_the_end() -> None:
+    async with served(sending(start(CHUNKS), body(b"first", more=True), body(b"last"))) as port:
+        async with connected(port) as client:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            assert await client.end() == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nfirstlast"
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "headers"),
     [(get().replace(b"GET", b"HEAD"), 200, FOUR), (get(), 204, []), (get(), 304, [])],
