@@ -145,6 +145,7 @@ class HttpConnection(asyncio.Protocol):
         if self._is_answered_early and self._awaited != "end" and self.transport.can_write_eof():
             self._linger()
             return
+        self.ending = True  # a transport for TLS may read on until everything has been sent
         self.transport.close()
         if self._write_timer is None and self.transport.get_write_buffer_size():
             self._watch_sending()

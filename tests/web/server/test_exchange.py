@@ -207,6 +207,16 @@ async def test_a_client_is_let_go_although_it_has_taken_most_of_its_last_answer(
     connection.connection_lost(None)
 
 
+async def test_a_request_that_arrives_as_the_connection_is_closed_is_not_begun() -> None:
+    state = ServerState()
+    connection = unconnected(sending(start(), body(b"body")), state)
+    connection.connection_made(Transport())
+    connection.shutdown()
+    connection.data_received(get())
+    assert state.tasks == set()
+    connection.connection_lost(None)
+
+
 CUT = {
     "too short a body": [start(), body(b"b")],
     "a body that does not end": [start(), body(b"b", more=True)],
