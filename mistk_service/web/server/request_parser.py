@@ -109,7 +109,9 @@ class RequestParser:
         except httptools.HttpParserUpgrade:
             return _UPGRADE_REFUSED
         too_many = not self.in_body and len(self._headers) > self._limits.head_lines
-        return _TOO_LARGE if too_many or self._without_progress > self._limits.head_bytes else None
+        # After a request that closes the connection, the parser drops what comes.
+        too_long = self._without_progress > self._limits.head_bytes and self._url
+        return _TOO_LARGE if too_many or too_long else None
 
     def close(self) -> None:
         """Forget what refers to this object."""

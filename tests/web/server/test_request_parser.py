@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from tests.web.server.test_connections import post
+from tests.web.server.test_connections import get, post
 from tests.web.server.test_exchange import body, start, written
 
 pytestmark = pytest.mark.anyio
@@ -27,3 +27,8 @@ async def test_a_body_that_looks_like_an_offer_of_another_protocol_stays_as_it_i
     at = len(request) - len(data) + cut
     (answer,) = await written(echo, request[:at], request[at:])
     assert answer.endswith(b"\r\n\r\n" + data)
+
+
+async def test_what_follows_the_last_request_of_a_connection_is_dropped_however_much_it_is() -> None:
+    (answer,) = await written(echo, get("/", b"Connection: close"), *[b"x" * 50_000] * 3)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
