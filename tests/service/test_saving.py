@@ -50,7 +50,7 @@ def test_nothing_is_saved_into_the_state_directory(start: Start, tmp_path: Path)
 
 
 def test_a_save_from_a_folder_that_was_deleted_is_refused(start: Start, tmp_path: Path) -> None:
-    service = start()
+    service = start("--no-tracking")  # nothing is written to the folder meanwhile
     service.make_ready()
     shutil.rmtree(tmp_path)
     error = refused(service.api.post("/saveModel", params={"modelPath": "model"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import json
@@ -57,7 +58,8 @@ class Client:
         self.reader, self.writer = reader, writer
 
     def send(self, *parts: bytes) -> None:
-        self.writer.writelines(parts)
+        # Not writelines, which loses the end of the connection after an empty part in Python 3.13.
+        self.writer.write(b"".join(parts))
 
     async def answer(self) -> tuple[int, dict]:
         """Return status and body of the next answer."""
@@ -77,7 +79,12 @@ async def connected(port: int, context: ssl.SSLContext | None = None) -> AsyncIt
     try:
         yield client
     finally:
+        transport = client.writer.transport
+        if not transport.is_closing() and transport.get_write_buffer_size():
+            transport.abort()
         client.writer.close()
+        with contextlib.suppress(OSError):
+            await client.writer.wait_closed()
 
 
 def get(path: str = "/", *headers: bytes) -> bytes:
