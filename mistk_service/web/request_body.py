@@ -6,7 +6,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from mistk_service.errors import MistkError
-from mistk_service.web.request_headers import headers_of
+from mistk_service.web.request_headers import announced_length
 
 
 class BodyTooLarge(MistkError):
@@ -30,13 +30,11 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytea
         BodyTooLarge: its announced or actual length exceeds ``limit`` bytes.
         ClientDisconnect: the client closed the connection before its end.
     """
-    headers = headers_of(scope)
-    if b"transfer-encoding" not in headers:
-        length = int(headers.get(b"content-length", 0))
-        if length > limit:
-            raise BodyTooLarge(limit)
-        if length == 0:
-            return b""
+    length = announced_length(scope)
+    if length is not None and length > limit:
+        raise BodyTooLarge(limit)
+    if length == 0:
+        return b""
     body: bytes | bytearray = b""
     while True:
         message = await receive()

@@ -21,3 +21,12 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
         scope[_KEY] = scope["headers"], by_name
     headers: Mapping[bytes, bytes] = by_name
     return headers
+
+
+def announced_length(scope: Scope) -> int | None:
+    """Return the announced length of a request's body in bytes, 0 if there is none; None for a body in chunks.
+
+    Chunks have their own end, and take precedence over an announced length (RFC 9112, 6.3).
+    """
+    headers = headers_of(scope)
+    return None if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from mistk_service.core.controller import Controller
 from mistk_service.kinds.kind import FAILED, RESETTING, TERMINATED, TERMINATING
+from mistk_service.web.json_response import JsonText
 
 #: The body of the response to /healthz and /livez.
 ALIVE = b'{"status":"alive"}\n'
@@ -23,7 +24,7 @@ _REASONS = {
 
 def liveness() -> Response:
     """Return 200. A process that can respond is alive, whatever the state of the model."""
-    return Response(ALIVE, media_type="application/json")
+    return JsonText(ALIVE)
 
 
 def startup(started: bool) -> Response:

@@ -15,6 +15,7 @@ from mistk_service.errors import ClientGone
 from mistk_service.tracking.server.replies import encoded
 from mistk_service.tracking.values.page import Page
 from mistk_service.web.disconnect import unless_disconnected
+from mistk_service.web.json_response import JsonText
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ async def piecewise(pieces: Iterator[bytes], scope: Scope, executor: Executor) -
     except ClientGone as error:
         raise ClientDisconnect from error
     if second is None:
-        return Response(first, media_type=_JSON)
+        return JsonText(first)
 
     async def content() -> AsyncIterator[bytes]:
         yield first

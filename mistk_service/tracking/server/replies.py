@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from mistk_service.errors import NotAllowed, NotAuthenticated, ServiceBusy, TooManyAttempts
 from mistk_service.tracking.errors import StoreError
+from mistk_service.web.json_response import JsonText
 from mistk_service.web.request_body import BodyTooLarge
 
 _log = logging.getLogger(__name__)
@@ -96,4 +97,4 @@ def _error(code: str, message: str, status: int, headers: Mapping[str, str]) -> 
 
 def json_response(value: Any) -> Response:
     """Return ``value`` as a JSON response; bytes are JSON already."""
-    return Response(value if isinstance(value, bytes) else encoded(value), media_type=_JSON)
+    return JsonText(value if isinstance(value, bytes) else encoded(value))

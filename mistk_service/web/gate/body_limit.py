@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
-from mistk_service.web.request_headers import headers_of
+from mistk_service.web.request_headers import announced_length
 
 #: The headers with the length of a body.
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -23,7 +23,8 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http" and not _is_short(scope, self._limit):
+        # The server holds a client to the length that it announces.
+        if scope["type"] == "http" and ((length := announced_length(scope)) is None or length > self._limit):
             try:
                 scope, receive = await self._within_limit(scope, receive)
             except ClientDisconnect:
@@ -39,10 +40,3 @@ class BodyLimit:
         kept = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
         length = (b"content-length", str(len(body)).encode())
         return {**scope, "headers": [*kept, length]}, replayed(body, receive)
-
-
-def _is_short(scope: Scope, limit: int) -> bool:
-    """Return whether a body announces a length within a limit; the server holds the client to it."""
-    headers = headers_of(scope)
-    # Chunks have their own end, and take precedence over an announced length (RFC 9112, 6.3).
-    return b"transfer-encoding" not in headers and int(headers.get(b"content-length", 0)) <= limit

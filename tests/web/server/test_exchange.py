@@ -257,6 +257,16 @@ async def test_every_request_that_is_sent_ahead_learns_that_the_client_has_gone(
         await gone.wait()
 
 
+def when_freed() -> list[asyncio.Event]:
+    """Return an event for each request and connection that there is, which is set when it is freed."""
+    events = []
+    for each in gc.get_objects():
+        if isinstance(each, Exchange | HttpConnection):
+            events.append(asyncio.Event())
+            weakref.finalize(each, events[-1].set)
+    return events
+
+
 async def test_requests_and_connections_are_freed_without_the_garbage_collector() -> None:
     gc.collect()
     gc.disable()
@@ -265,12 +275,8 @@ async def test_requests_and_connections_are_freed_without_the_garbage_collector(
             for _ in range(5):
                 client.send(post(4), b"data")
                 await client.reader.readuntil(b"\r\n\r\nbody")
-            found = [each for each in gc.get_objects() if isinstance(each, Exchange | HttpConnection)]
-            assert len(found) == 2, "the connection, and its last request"
-            freed = [asyncio.Event() for _ in found]
-            for each, event in zip(found, freed, strict=True):
-                weakref.finalize(each, event.set)
-            del each, found
+            freed = when_freed()
+            assert len(freed) == 2, "the connection, and its last request"
             client.writer.close()
             for event in freed:
                 await event.wait()
@@ -293,12 +299,8 @@ async def test_requests_that_were_sent_ahead_and_never_answered_are_freed_too(en
         async with served(app) as port, connected(port) as client:
             client.send(get() * 3)
             await began.wait()
-            found = [each for each in gc.get_objects() if isinstance(each, Exchange | HttpConnection)]
-            assert len(found) == 4, "the connection, and its requests"
-            freed = [asyncio.Event() for _ in found]
-            for each, event in zip(found, freed, strict=True):
-                weakref.finalize(each, event.set)
-            del each, found
+            freed = when_freed()
+            assert len(freed) == 4, "the connection, and its requests"
             client.send(end)
             client.writer.write_eof()
             for event in freed:
